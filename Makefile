@@ -1,0 +1,33 @@
+# Two commands do all the set-up: `make demo` and `make test`. On Windows use the plain lines in README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format bench clean
+
+demo: $(STAMP)-demo          ## install, train on solar cells (elpv-dataset, CC-BY-NC-SA-4.0), show the result
+	$(BIN)/headstart demo
+
+test: check                  ## install, lint, type-check, run every test
+	$(BIN)/python -m pytest
+
+check: $(STAMP)-test         ## lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)-test        ## put the code into its standard form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)-test         ## how to run the measurements
+	@cat benchmarks/README.md
+
+$(STAMP)-%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,132 @@
+"""One function per command. The command line calls these; so can you."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.errors import DataError, UsageError
+from headstart.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from headstart.classifier.classifier import Classifier
+    from headstart.classifier.prediction import Prediction
+    from headstart.run import Run
+
+
+def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Classifier:
+    """Train on `data` (a folder with one sub-folder per class, train/ val/ test/, or a CSV) and return the classifier.
+
+    `options`: train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a script is run again and again),
+    progress. The run's folder is `out`, by default runs/NAME; `headstart.result(out)` gives result.json.
+    """
+    options.setdefault("when_exists", "overwrite")
+    return load(train(Path(data), None if out is None else Path(out), **options).folder)
+
+
+def train(
+    data: Path,
+    out: Path | None = None,
+    *,
+    train: str = "auto",
+    backbone: str = "auto",
+    seed: int = 0,
+    when_exists: str = "refuse",
+    progress: Progress | None = None,
+) -> Run:
+    """Like `fit`, but returns the run: its folder and its result."""
+    from headstart.clock import Clock
+    from headstart.config import FitConfig
+    from headstart.pipeline import fit as run_fit
+
+    clock = Clock(from_import=progress is not None)
+    config = FitConfig(
+        out=out or Path("runs") / _run_name(data),
+        train=train,  # type: ignore[arg-type]  # FitConfig checks the value
+        backbone=backbone,
+        seed=seed,
+        when_exists=when_exists,  # type: ignore[arg-type]
+    )
+    return run_fit(data, config, progress, clock)
+
+
+def load(folder: str | Path) -> Classifier:
+    """The classifier of a run (or of a classifier folder). ClassifierError when it is damaged or too new."""
+    from headstart.classifier.classifier import Classifier
+
+    return Classifier.load(Path(folder))
+
+
+def result(folder: str | Path) -> dict[str, Any]:
+    """The content of a run's result.json."""
+    from headstart.run import Run
+
+    return Run(Path(folder)).result()
+
+
+def predict(
+    folder: str | Path, pictures: Sequence[str | Path], *, top: int = 1, progress: Progress | None = None
+) -> list[Prediction]:
+    """Predictions for files and folders of pictures, in order; unreadable pictures carry an error."""
+    from headstart.data.listing import list_pictures
+
+    classifier, told = load(folder), progress or Silent()
+    sources = list_pictures([Path(p) for p in pictures])
+    if not sources:
+        raise DataError(f"no pictures in {', '.join(str(p) for p in pictures)}")
+    return list(classifier.predict_each(sources, top, told))
+
+
+def evaluate(folder: str | Path, data: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Accuracy of a classifier on labelled pictures; of train/ val/ test/ only the test part counts.
+
+    Raises DataError when `data` holds a class that the classifier does not know.
+    """
+    from headstart.judging import evaluate_classifier
+
+    return evaluate_classifier(load(folder), Path(data), progress or Silent())
+
+
+def audit(data: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """What is wrong with the data: unreadable pictures, duplicates, conflicts, leaks, imbalance, classes too small."""
+    from headstart.judging import audit_data
+
+    return audit_data(Path(data), progress or Silent())
+
+
+def backbones() -> list[dict[str, Any]]:
+    """The pretrained networks headstart knows: name, data set, size, licence, whether it is installed."""
+    from headstart.backbone.sources import available
+
+    return [dict(facts) for facts in available()]
+
+
+def cache(*, clear: bool = False) -> dict[str, Any]:
+    """Where the cache is, how large, and (with `clear`) how much was freed."""
+    from dataclasses import asdict
+
+    from headstart.embedding.upkeep import cache_facts, clear_cache
+
+    freed = clear_cache() if clear else 0
+    facts = cache_facts()
+    return {**asdict(facts), "folder": str(facts.folder), "total": facts.total, "freed": freed}
+
+
+def demo(out: Path, *, progress: Progress | None = None) -> Run:
+    """Train on the solar cells of the package elpv-dataset; writes the manifest beside the run and replaces it."""
+    from headstart.data.solar_cells import manifest
+    from headstart.run import write_file
+
+    table = out.parent / f"{out.name}.csv"
+    text = manifest()
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_file(table, text.encode("utf-8", "surrogateescape"))
+    return train(table, out, when_exists="overwrite", progress=progress)
+
+
+def _run_name(data: Path) -> str:
+    name = data.resolve().stem if data.is_file() else data.resolve().name
+    if not name:
+        raise UsageError(f"{data} has no name to call the run after: give --out")
+    return name

@@ -1,0 +1,218 @@
+"""Read a classifier folder, refusing whatever is damaged, edited, hostile or too new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+from glob import escape
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.artefact.document import CHECKSUM, class_list_hash, is_sealed, strict_json
+from headstart.artefact.onnx_file import inspect_onnx
+from headstart.artefact.record import FORMAT, HEAD_TENSORS, Artefact
+from headstart.errors import ClassifierError
+
+DOCUMENT, WEIGHTS, MODEL = "classifier.json", "weights.safetensors", "model.onnx"
+# Bounds before anything is read: names of 100,000 classes; a head on 2,000 features for them; what protobuf can hold.
+LIMITS = {DOCUMENT: 16 * 2**20, WEIGHTS: 2**30, MODEL: 2**31 - 1}
+HEADER_LIMIT = 64 * 2**10  # of the safetensors file: four tensors need 300 bytes
+
+KEYS = {
+    "format", "headstart", "created", "classes", "classes_sha256", "preprocessing", "backbone", "depths",
+    "temperature", "decision", "provenance", "files", CHECKSUM,
+}  # fmt: skip
+
+
+def read_classifier(folder: Path) -> Artefact:
+    """The classifier in `folder`; ClassifierError (one line: which file, what is wrong, what to do) for any doubt.
+
+    When a crash struck between the two renames of `write_classifier`, the previous classifier, which then lies
+    beside `folder`, is read. While another process replaces the classifier, the old or the new one is read.
+    """
+    folder = Path(folder)
+    while True:
+        before = _identity(folder)
+        try:
+            return _read(folder if before else newest_set_aside(folder) or folder)
+        except ClassifierError:
+            if _identity(folder) == before:
+                raise
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
+
+
+def _read(folder: Path) -> Artefact:
+    path = folder / DOCUMENT
+    if not path.exists():
+        refuse(path, "is missing", "give the folder that `headstart fit` wrote")
+    document = _parse_document(path, _read_bounded(path))
+    listed = {name: _read_listed(folder / name, document) for name in (WEIGHTS, MODEL)}
+    return _assemble(folder, document, listed)
+
+
+def unpack(files: Mapping[str, bytes], origin: str) -> Artefact:
+    """The classifier whose `files` are in memory, by name: same checks, `origin` stands for the folder in messages."""
+    folder = Path(origin)
+    if set(files) != {DOCUMENT, WEIGHTS, MODEL}:
+        refuse(folder, "does not hold the files of a classifier")
+    document = _parse_document(folder / DOCUMENT, files[DOCUMENT])
+    for name in (WEIGHTS, MODEL):
+        _check_content(folder / name, files[name], _listing(folder / name, document)["sha256"])
+    return _assemble(folder, document, files)
+
+
+def _assemble(folder: Path, document: dict[str, Any], files: Mapping[str, bytes]) -> Artefact:
+    _check_model(folder / MODEL, files[MODEL], document)
+    head = _parse_head(folder / WEIGHTS, files[WEIGHTS])
+    try:
+        return Artefact(
+            classes=tuple(document["classes"]),
+            preprocessing=document["preprocessing"],
+            backbone=document["backbone"],
+            depths=tuple(document["depths"]),
+            temperature=document["temperature"],
+            head=head,
+            model=files[MODEL],
+            decision=document["decision"],
+            provenance=document["provenance"],
+            created=document["created"],
+            headstart=document["headstart"],
+        )
+    except (ValueError, TypeError) as error:
+        refuse(folder / DOCUMENT, f"does not hold a classifier: {error}")
+
+
+def newest_set_aside(folder: Path) -> Path | None:
+    """The previous classifier that an interrupted write moved out of the way of `folder`, if there is one."""
+    found = folder.parent.glob(f".old-{escape(folder.name)}-*/{DOCUMENT}")
+    ages = {document.parent: identity[2] for document in found if (identity := _identity(document))}
+    return max(ages, key=ages.__getitem__, default=None)
+
+
+def shown(path: Path) -> str:
+    """`path` on one line whatever its characters are."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(path))
+
+
+def refuse(path: Path, reason: str, remedy: str = "restore it from a copy or run `headstart fit` again") -> NoReturn:
+    """Raise the one-line ClassifierError about `path`."""
+    raise ClassifierError(f"{shown(path)} {' '.join(reason.split())[:300]}; {remedy}") from None
+
+
+def _parse_document(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        document = strict_json(text)
+    except ValueError as error:
+        refuse(path, f"is damaged: {error}")
+    version = document.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        refuse(path, "is not a headstart classifier", "give the folder that `headstart fit` wrote")
+    if version > FORMAT:
+        made_by = str(document.get("headstart", "?"))[:40]
+        refuse(path, f"was made by a newer headstart ({made_by!r}, format {version})", "upgrade headstart to read it")
+    if not is_sealed(document):
+        what = "its class list was" if _classes_edited(document) else "it was"
+        refuse(path, f"does not match its own checksum: {what} edited by hand or damaged")
+    if set(document) != KEYS:
+        refuse(path, f"has unknown or missing keys: {sorted(set(document) ^ KEYS)[:5]}")
+    if not isinstance(document["classes"], list) or not isinstance(document["depths"], list):
+        refuse(path, "does not hold a classifier: classes or depths is not a list")
+    if _classes_edited(document):
+        refuse(path, "has a class list that does not match its hash: names or their order were changed")
+    return document
+
+
+def _classes_edited(document: dict[str, Any]) -> bool:
+    classes = document.get("classes")
+    return isinstance(classes, list) and document.get("classes_sha256") != class_list_hash(classes)
+
+
+def _listing(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """What the document says about the file `path`: its size in bytes and its SHA-256."""
+    files = document["files"]
+    facts = files.get(path.name) if isinstance(files, dict) and set(files) == {WEIGHTS, MODEL} else None
+    if not isinstance(facts, dict) or set(facts) != {"bytes", "sha256"} or not isinstance(facts["bytes"], int):
+        refuse(path.with_name(DOCUMENT), f"does not list {WEIGHTS} and {MODEL} as it should")
+    return facts
+
+
+def _read_listed(path: Path, document: dict[str, Any]) -> bytes:
+    facts = _listing(path, document)
+    if not path.exists():
+        refuse(path, "is missing")
+    data = _read_bounded(path, expected=facts["bytes"])
+    _check_content(path, data, facts["sha256"])
+    return data
+
+
+def _check_content(path: Path, data: bytes, sha256: object) -> None:
+    if hashlib.sha256(data).hexdigest() != sha256:
+        refuse(path, f"is damaged: its content does not match the SHA-256 in {DOCUMENT}")
+
+
+def _read_bounded(path: Path, expected: int | None = None) -> bytes:
+    limit = LIMITS[path.name]
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a FIFO would block, a device might never end
+            refuse(path, "is not a regular file")
+        if expected is not None and facts.st_size != expected:
+            refuse(path, f"is damaged: it has {facts.st_size} bytes instead of {expected}")
+        if facts.st_size > limit:
+            refuse(path, f"is refused: it has {facts.st_size} bytes, more than {limit}")
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        refuse(path, f"cannot be read: {error.strerror or error}", "check its permissions")
+
+
+def _check_model(path: Path, model: bytes, document: dict[str, Any]) -> None:
+    try:
+        facts = inspect_onnx(model)
+    except ValueError as error:
+        refuse(path, f"is refused: {error}")
+    if facts.inputs != ("images",) or facts.outputs != ("probabilities",):
+        refuse(path, "is refused: its inputs and outputs are not those of a headstart classifier")
+    if facts.metadata.get("classes_sha256") != class_list_hash(document["classes"]):
+        refuse(path, f"was built for another class list than that of {DOCUMENT}")
+    try:
+        preprocessing = strict_json(facts.metadata.get("preprocessing", "").encode())
+    except ValueError:
+        preprocessing = {}
+    if preprocessing != document["preprocessing"]:
+        refuse(path, f"was built for another preprocessing than that of {DOCUMENT}")
+
+
+def _parse_head(path: Path, data: bytes) -> dict[str, NDArray[np.floating]]:
+    """The head's tensors. The header is checked before the safetensors package sees the file."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 10 or length > min(HEADER_LIMIT, len(data) - 8) or data[8:9] != b"{":
+        refuse(path, "is refused: it is not a safetensors file")
+    try:
+        header = strict_json(data[8 : 8 + length])
+    except ValueError as error:
+        refuse(path, f"is refused: in its header, {error}")
+    header.pop("__metadata__", None)
+    if set(header) != set(HEAD_TENSORS):
+        refuse(path, f"is refused: it should hold the tensors {', '.join(HEAD_TENSORS)} and nothing else")
+    if not all(isinstance(entry, dict) and entry.get("dtype") in ("F32", "F64") for entry in header.values()):
+        refuse(path, "is refused: a tensor is neither float32 nor float64")
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, OverflowError, json.JSONDecodeError) as error:
+        refuse(path, f"is refused: {str(error)[:200]}")

@@ -1,0 +1,1 @@
+"""Where seeing comes from: weights, backbones, and the one graph with all depths."""

@@ -1,0 +1,164 @@
+"""Export a backbone once to one ONNX graph with all depths, and accept it only when it agrees with torch.
+
+Runs in a process of its own (`python -m headstart.backbone.graph NAME CACHE`), so that the main process never imports
+torch and decodes pictures meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbone.graph_file import GRAPH_VERSION, GraphFile, graph_file
+from headstart.backbone.sources import Source, find_source
+from headstart.cache_folder import remove_leftovers, write_to_cache
+from headstart.engine.engine import Outputs, Pixels
+from headstart.errors import HeadstartError, MachineError
+
+_TOLERANCE = 1e-4  # of the largest value of an output; OpenVINO and torch differ by some 1e-6
+
+
+def export_graph(source: Source, cache: Path) -> GraphFile:
+    """The checked graph of `source` in `cache`; of several processes one exports and the others wait for it.
+
+    Raises MachineError when the graph does not agree with torch (nothing is written then) or the cache cannot be
+    written.
+    """
+    from filelock import FileLock
+
+    target = graph_file(source, cache)
+    try:
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.path.with_suffix(".lock")):
+            if not target.is_whole():
+                remove_leftovers(target.path.parent)
+                _export(source, cache, target)
+    except OSError as error:
+        raise MachineError(
+            f"the graph of {source.name} cannot be written to {target.path.parent}: {error.strerror or error}; "
+            "free space or set HEADSTART_CACHE to another folder"
+        ) from None
+    return target
+
+
+def _export(source: Source, cache: Path, target: GraphFile) -> None:
+    import torch
+
+    from headstart.backbone.network import load_network
+
+    network = load_network(source, cache)
+    record = _record(source)
+    with torch.inference_mode(False), torch.no_grad():
+        content = onnx_bytes(network, record)
+    check(content, network)
+    write_to_cache(target.path, content)
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    write_to_cache(target.record, json.dumps(record).encode())
+
+
+def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
+    """`network` as the bytes of an ONNX file: input `images` uint8 `(n, side, side, 3)`, `record` in its metadata."""
+    import logging
+
+    import torch
+
+    from headstart.backbone.network import folded
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    example = torch.zeros((2, network.side, network.side, 3), dtype=torch.uint8)
+    program = torch.onnx.export(
+        folded(network),
+        (example,),
+        input_names=["images"],
+        output_names=list(network.output_names),
+        dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+        dynamo=True,
+        external_data=False,
+        optimize=False,  # folding was ours; engines optimise again when they compile
+        verbose=False,
+    )
+    if program is None:
+        raise MachineError("torch.onnx.export gave no graph")
+    program.model.metadata_props.update({f"headstart.{key}": json.dumps(value) for key, value in record.items()})
+    return bytes(program.model_proto.SerializeToString())
+
+
+def check(graph: bytes, network: Any, run: Callable[[Pixels], Outputs] | None = None) -> None:
+    """Compare `graph` with `network` in torch on noise and on smooth pictures at batch 1, 2 and 7.
+
+    `run`: what runs the graph; OpenVINO in fp32 when None. Raises MachineError naming the output that differs.
+    """
+    import torch
+
+    from headstart.engine.openvino import OpenVinoEngine
+
+    run = run or OpenVinoEngine(graph).run
+    for pixels in _probes(network.side):
+        with torch.no_grad():
+            expected = network(torch.from_numpy(pixels))
+        found = run(pixels)
+        for name, tensor in zip(network.output_names, expected, strict=True):
+            wanted = tensor.numpy()
+            difference = np.abs(found[name] - wanted).max() if found[name].shape == wanted.shape else np.inf
+            if not difference <= _TOLERANCE * np.abs(wanted).max():
+                raise MachineError(
+                    f"the exported graph differs from torch (output {name}, batch {len(pixels)}, by {difference:.2g}): "
+                    "it was not kept; report this with the versions of torch and onnxscript"
+                )
+
+
+def _probes(side: int) -> list[Pixels]:
+    """Batches of 1, 2 and 7: smooth pictures like photographs, with noise of changing strength."""
+    from PIL import Image
+
+    rng = np.random.default_rng(7)
+
+    def picture(noise: float) -> Pixels:
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), dtype=np.float64)
+        mixed = smooth * (1 - noise) + rng.integers(0, 256, smooth.shape) * noise
+        return mixed.clip(0, 255).astype(np.uint8)
+
+    return [np.stack([picture(i / max(1, n - 1)) for i in range(n)]) for n in (1, 2, 7)]
+
+
+def _record(source: Source) -> dict[str, Any]:
+    import timm
+    import torch
+    from timm.data import ImageNetInfo
+
+    names = ImageNetInfo()
+    return {
+        "graph_version": GRAPH_VERSION,
+        "backbone": source.name,
+        "weights_sha256": source.sha256,
+        "depths": dict(zip(source.depth_names, source.dims, strict=True)),
+        "side": source.side,
+        "classes": [names.index_to_description(i) for i in range(names.num_classes())],
+        "made_by": {"torch": torch.__version__, "timm": timm.__version__},
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Export; a failure is one line on stderr and an exit code."""
+    name, cache = arguments
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may look at the network
+    # The main process decodes beside us: a second torch thread would mostly spin (the check took 2.1 instead of 0.8 s).
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        export_graph(find_source(name), Path(cache))
+    except HeadstartError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

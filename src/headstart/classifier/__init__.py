@@ -1,0 +1,1 @@
+"""The classifier: built from graph and head, verified, and used without torch."""

@@ -1,0 +1,44 @@
+"""headstart fit: from a folder of pictures to a classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from headstart.cli.console import Console, print_json
+
+NAME = "fit"
+
+
+def command(
+    data: Path = typer.Argument(
+        ..., metavar="DATA", help="A folder with one sub-folder per class, train/ val/ test/, or a CSV."
+    ),
+    out: Path | None = typer.Option(None, help="Folder of the run [default: runs/ and the name of DATA]."),
+    train: str = typer.Option("auto", help="How much to train: auto, or head (a new head on the frozen backbone)."),
+    backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
+    seed: int = typer.Option(0, help="The one number behind every random choice."),
+    resume: bool = typer.Option(False, "--resume", help="Finish a run that was stopped; keep a finished one."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run that exists."),
+    as_json: bool = typer.Option(False, "--json", help="Print result.json on stdout."),
+) -> int:
+    """Train a classifier on your pictures and say honestly how good it is.
+
+    Example: headstart fit birds/
+    """
+    from headstart import api
+    from headstart.errors import UsageError
+    from headstart.reporting.summary import summary_lines
+
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: choose one")
+    when_exists = "resume" if resume else "overwrite" if overwrite else "refuse"
+    with Console() as console:
+        run = api.train(data, out, train=train, backbone=backbone, seed=seed, when_exists=when_exists, progress=console)
+    result = run.result()
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo("\n".join(summary_lines(result, str(run.folder))))
+    return 0

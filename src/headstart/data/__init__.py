@@ -1,0 +1,1 @@
+"""Many pictures: samples, duplicates, series, splits."""

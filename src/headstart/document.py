@@ -1,0 +1,225 @@
+"""result.json and predictions.csv: everything a run found out, as plain values (docs/result.md)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from headstart import __version__, rules
+from headstart.config import FitConfig
+from headstart.evaluation.findings import Finding
+from headstart.evaluation.judge import Judged, judge
+from headstart.evidence import Evidence
+from headstart.finish import Finished
+from headstart.howmuch.probe import Candidate, Probe
+from headstart.material import Material
+from headstart.predictions import Predictions
+from headstart.run import RESULT, Run
+
+SCHEMA = 1
+PACKAGES = ("numpy", "pillow", "openvino", "onnx", "torch", "timm", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a result is written from."""
+
+    config: FitConfig
+    settings: tuple[rules.Rule, ...]
+    material: Material
+    found: Probe
+    finished: Finished
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    decision: dict[str, Any]
+
+
+def write(run: Run, told: Told, seconds: dict[str, float], interrupted: bool) -> None:
+    """Write predictions.csv, then result.json: its presence says that the run is complete."""
+    judged = _out_of_fold(told)
+    run.write_csv("predictions.csv", *_table(judged, told.finished.temperature))
+    run.write_json(RESULT, _result(told, judged, seconds, interrupted))
+
+
+def data_facts(material: Material) -> dict[str, Any]:
+    """The `data` part, shared by `fit` and `audit`."""
+    counts = np.bincount(material.labels, minlength=len(material.samples.classes))
+    duplicates = material.duplicates
+    return {
+        "n": len(material.learn),
+        "classes": len(counts),
+        "class_names": list(material.samples.classes),
+        "per_class": [int(c) for c in counts],
+        "per_class_median": float(np.median(counts)),
+        "skipped": len(material.bad),
+        "duplicates": sum(len(g) - 1 for g in (*duplicates.exact, *duplicates.near)),
+        "conflicts": len(duplicates.conflicts),
+        "groups": None if material.samples.groups is None else len(np.unique(material.groups[material.learn])),
+        "ignored": dict(material.samples.ignored),
+        "notes": list(material.samples.notes),
+    }
+
+
+def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], interrupted: bool) -> dict[str, Any]:
+    found, evidence, facts = told.found, told.evidence, told.material.embeddings.facts
+    counts = np.bincount(told.material.labels, minlength=len(told.material.samples.classes))
+    median = float(np.median(counts))
+    return {
+        "schema": SCHEMA,
+        "headstart": __version__,
+        "data": data_facts(told.material),
+        "accuracy": _accuracy(told, judged),
+        "test": _test(told.material, evidence.test),
+        "decision": told.decision,
+        "candidates": [_candidate(c) for c in found.candidates],
+        "similarity": _similarity(told),
+        "size": {"place": rules.size_place(median), "images_per_class": median},
+        "depths": [asdict(d) for d in found.profile],
+        "learning_curve": [{"n": n, "top1": top1} for n, top1 in found.learning_curve],
+        "findings": [asdict(f) for f in told.findings],
+        "settings": [asdict(s) for s in told.settings],
+        "verified": told.finished.verified,
+        "interrupted": interrupted,
+        "seconds": {"race": 0.0, **seconds},
+        "engine": _engine(told),
+        "embedding": {"computed": facts.computed, "cached": facts.cached, **asdict(facts.times), "notes": facts.notes},
+        "config": told.config.to_json(),
+        "environment": environment(),
+    }
+
+
+def _out_of_fold(told: Told) -> Predictions | None:
+    rows = np.flatnonzero(told.found.judged)
+    if not len(rows):
+        return None
+    material = told.material
+    names = tuple(material.names[i] for i in rows)
+    return Predictions(told.found.logits[rows], material.labels[rows], names, material.samples.classes)
+
+
+def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
+    series, shuffled = told.evidence.series, told.evidence.shuffled
+    others = {
+        "series_top1": series.top1 if series else None,
+        "series_how": series.how if series else None,
+        "shuffled_top1": shuffled.top1 if shuffled else None,
+    }
+    figures = ("top1", "low", "high", "uncorrected_top1", "balanced", "nll", "ece", "baseline")
+    if predictions is None:
+        return {**dict.fromkeys(figures), "how": "no class has two pictures: nothing can be held out", **others}
+    material, found = told.material, told.found
+    rows = material.learn[found.judged]
+    groups = None if material.samples.groups is None else material.groups[rows]
+    judged = judge(predictions, told.finished.temperature, groups)
+    return {
+        "top1": found.corrected_top1,
+        "low": found.corrected_low,
+        "high": found.corrected_high,
+        "uncorrected_top1": judged.top1,
+        "balanced": judged.balanced,
+        "nll": judged.nll,
+        "ece": judged.ece,
+        "baseline": judged.baseline,
+        "per_class": _per_class(judged, material.samples.classes),
+        "how": _how(told, judged.n),
+        **others,
+    }
+
+
+def _how(told: Told, n: int) -> str:
+    folds = {s.name: s.value for s in told.settings}
+    times = "" if folds["repeats"] == 1 else f", {folds['repeats']} times"
+    apart = "groups and duplicates" if told.material.samples.groups is not None else "duplicates"
+    return (
+        f"out of fold on {n} pictures ({folds['folds']} folds{times}, {apart} kept together), "
+        f"corrected for the choice among {len(told.found.candidates)} heads"
+    )
+
+
+def _test(material: Material, judged: Judged | None) -> dict[str, Any] | None:
+    if judged is None:
+        return None
+    figures = {k: getattr(judged, k) for k in ("n", "top1", "low", "high", "balanced", "nll", "ece", "baseline")}
+    per_class = _per_class(judged, material.samples.classes)
+    conflicts = sum(1 for i in material.duplicates.conflicts if material.samples.parts[i] == "test")
+    return {**figures, "left_out": len(material.duplicates.leaks) + conflicts, "per_class": per_class}
+
+
+def _per_class(judged: Judged, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows = zip(classes, judged.recall, judged.support, strict=True)
+    return [{"class": name, "recall": recall, "n": n} for name, recall, n in rows]
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "train": "head",
+        "depths": list(candidate.names),
+        "kind": candidate.kind,
+        "penalty": candidate.penalty,
+        "learning_rate": None,
+        "top1": candidate.top1,
+        "nll": candidate.nll,
+        "low": candidate.low,
+        "high": candidate.high,
+        "seconds": candidate.seconds,
+        "predicted_seconds": None,
+        "status": "run",
+        "why": "",
+        "curve": [],
+    }
+
+
+def _similarity(told: Told) -> dict[str, Any]:
+    """What the one pass gives; the distance of BatchNorm moments, and with it the place, is not measured yet."""
+    profile = told.found.profile
+    confidence = told.material.embeddings.source_top[1][told.material.learn, 0].astype(np.float64)
+    return {
+        "place": None,
+        "bn_shift": None,
+        "bn_shift_early": None,
+        "bn_shift_late": None,
+        "source_confidence": float(confidence.mean()),
+        "depth_gain": max(d.top1 for d in profile) - profile[-1].top1 if profile else None,
+    }
+
+
+def _engine(told: Told) -> dict[str, Any]:
+    engine = told.material.embeddings.facts.engine
+    if engine is None:
+        return {"device": "cpu", "name": "cache", "precision": "fp32", "images_per_second": None, "note": None}
+    return asdict(engine)
+
+
+def _table(predictions: Predictions | None, temperature: float) -> tuple[list[str], list[list[Any]]]:
+    header = ["path", "label", "predicted", "probability", "probability_of_label"]
+    if predictions is None:
+        return header, []
+    probabilities, chosen = predictions.probabilities(temperature), predictions.chosen
+    rows = []
+    for i, name in enumerate(predictions.ids):
+        label, best = int(predictions.labels[i]), int(chosen[i])
+        shown = [f"{probabilities[i, k]:.6f}" for k in (best, label)]
+        rows.append([name, predictions.classes[label], predictions.classes[best], *shown])
+    return header, rows
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, so that a figure can be traced."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "packages": versions,
+    }

@@ -1,0 +1,1 @@
+"""One pass of the frozen backbone over many pictures, with a content-addressed cache."""

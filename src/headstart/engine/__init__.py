@@ -1,0 +1,1 @@
+"""Run a graph fast, and feed it from decode threads."""

@@ -1,0 +1,79 @@
+"""Evidence: what else the pictures say once a head is chosen: series, what shuffled folds claim, the test part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import rules
+from headstart.data.series import find_series
+from headstart.data.split import Split, make_split
+from headstart.evaluation.intervals import Comparison, paired_bootstrap
+from headstart.evaluation.judge import Judged, judge
+from headstart.howmuch.probe import Probe, out_of_fold
+from headstart.material import Material
+from headstart.predictions import Predictions
+
+SMALLEST_SERIES_CHECK = 40  # below this a block of file order holds too few pictures to say anything
+
+
+@dataclass(frozen=True)
+class OtherFolds:
+    """The chosen head, judged on other folds: accuracy, how the folds were made, compared with the main folds."""
+
+    top1: float
+    how: str
+    against_main: Comparison
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """None where a question does not apply, or where the run was interrupted before it was asked."""
+
+    series: OtherFolds | None = None
+    shuffled: OtherFolds | None = None
+    test: Judged | None = None
+
+
+def gather(material: Material, split: Split, found: Probe, temperature: float) -> Evidence:
+    """Ask every question that applies. The test part is judged here and nowhere else."""
+    seed = split.seed
+    shuffled = series = None
+    if material.samples.groups is not None:
+        alone = np.arange(len(material.learn), dtype=np.int64)
+        shuffled = _other_folds(material, found, alone, seed, "shuffled folds")
+    elif len(material.learn) >= SMALLEST_SERIES_CHECK:
+        guess = find_series(material.names, material.labels)
+        if guess is not None:
+            series = _other_folds(material, found, guess.groups, seed, guess.how)
+    return Evidence(series, shuffled, _test(material, found, temperature))
+
+
+def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], seed: int, how: str) -> OtherFolds | None:
+    labels, n_classes = material.labels, len(material.samples.classes)
+    smallest = int(np.bincount(labels, minlength=n_classes).min())
+    split = make_split(labels, groups, seed, rules.folds(len(labels), smallest).value)
+    matrix = material.embeddings.matrix(found.chosen.depths, material.learn)
+    logits = out_of_fold(matrix, labels, n_classes, split.folds, found.chosen)
+    both = found.judged & np.isfinite(logits).all(axis=1)
+    if not both.any():
+        return None
+    here = logits[both].argmax(axis=1) == labels[both]
+    main = found.logits[both].argmax(axis=1) == labels[both]
+    return OtherFolds(float(here.mean()), how, paired_bootstrap(here, main, groups[both], seed))
+
+
+def _test(material: Material, found: Probe, temperature: float) -> Judged | None:
+    if not len(material.test):
+        return None
+    logits = found.head.logits(material.embeddings.matrix(found.chosen.depths, material.test))
+    predictions = Predictions(
+        logits,
+        material.samples.labels[material.test],
+        tuple(material.samples.names[i] for i in material.test),
+        material.samples.classes,
+    )
+    groups = None if material.samples.groups is None else material.groups[material.test]
+    return judge(predictions, temperature, groups)

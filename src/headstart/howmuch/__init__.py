@@ -1,0 +1,1 @@
+"""How much to train: what the frozen depths can do (probe)."""

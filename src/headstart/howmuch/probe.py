@@ -1,0 +1,308 @@
+"""The probe: linear heads at every depth, all folds and penalties together. Its winner is answer A.
+
+Closed-form heads (ridge, shrunk discriminants) screen every depth set; the best of them, and logistic regression on
+the most promising sets and on the last layer, become candidates; the cross-validated best is refit on all rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.evaluation.intervals import accuracy_interval, paired_bootstrap, paired_standard_error
+from headstart.evaluation.selection import Corrected, bbc_cv
+from headstart.head.columns import columns_of
+from headstart.head.linear import LinearHead
+from headstart.head.parallel import calm
+from headstart.head.ridge import DepthSet
+from headstart.howmuch.candidates import (
+    LOGISTIC_PENALTIES,
+    TINY,
+    TINY_PENALTY,
+    Candidate,
+    depth_sets,
+    fixed_set,
+    penalties_of,
+)
+from headstart.howmuch.choice import Judged, choose, judge_logits
+from headstart.howmuch.curve import learning_curve
+from headstart.howmuch.screen import (
+    Screened,
+    Task,
+    affordable,
+    closed_logits,
+    fit_head,
+    logistic_logits,
+    screen,
+)
+
+__all__ = ["Candidate", "DepthResult", "Probe", "ProbeOptions", "out_of_fold", "probe"]
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+FINALISTS = 4  # closed-form heads that become candidates
+LOGISTIC_SETS = 2
+
+
+@dataclass(frozen=True)
+class DepthResult:
+    """How well one depth alone does out of fold (`top1` with its 95 % interval)."""
+
+    name: str
+    dim: int
+    top1: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `probe` found. Logits are out of fold, averaged over repeats, zero where `judged` is False.
+
+    `reference` is the last layer alone with its own best penalty; `corrected_*` the chosen head's accuracy corrected
+    for having chosen (BBC-CV) with its interval; `p_better` the bootstrap probability that it beats the reference.
+    `head` takes the chosen depths side by side. `learning_curve` holds (training pictures, top-1).
+    """
+
+    profile: tuple[DepthResult, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    reference: Candidate
+    head: LinearHead
+    logits: FloatArray
+    judged: NDArray[np.bool_]
+    learning_curve: tuple[tuple[int, float], ...]
+    corrected_top1: float
+    corrected_low: float
+    corrected_high: float
+    p_better: float
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """`seed` of bootstraps and subsets; `groups` `(n,)` ids of rows that belong together, for intervals, or None."""
+
+    seed: int = 0
+    groups: IntArray | None = None
+
+
+def probe(
+    matrices: Sequence[FloatArray],
+    depth_names: Sequence[str],
+    labels: IntArray,
+    n_classes: int,
+    folds: IntArray,
+    options: ProbeOptions | None = None,
+) -> Probe:
+    """Choose depths, kind of head and penalty by cross-validation; refit the winner on all rows.
+
+    `matrices`: one float16/32 `(n, d_i)` per depth, the last one the network's final layer; `labels` `(n,)` in
+    0..K-1; `folds` int64 `(repeats, n)`, -1 = always in training, never judged. Raises ValueError when no row is
+    judged (see `unjudged`) or a training side holds fewer than two classes.
+    """
+    options = options or ProbeOptions()
+    task = Task(columns_of(matrices), np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
+    dims = [m.shape[1] for m in matrices]
+    sets = depth_sets(dims)
+    clock = _Clock()
+    screened = screen(task, sets, [penalties_of(s, dims, task.columns.n) for s in sets])
+    clock.lap("screen")
+    candidates = _closed_candidates(task, depth_names, screened, options)
+    clock.lap("closed")
+    candidates += _logistic_candidates(task, depth_names, screened, options)
+    clock.lap("logistic")
+    winner = choose(candidates, task.judged)
+    if task.columns.n < TINY * n_classes:
+        winner = _few_pictures(task, depth_names, candidates, winner, options)
+    last = (len(dims) - 1,)
+    reference = choose([c for c in candidates if c.candidate.depths == last], task.judged)
+    better = paired_bootstrap(
+        winner.correct[task.judged], reference.correct[task.judged], _judged_groups(task, options), options.seed
+    )
+    corrected = _corrected(task, screened, candidates, options)
+    clock.lap("bootstrap")
+    chosen = winner.candidate
+    with calm(task.columns.n * chosen.dim):
+        curve = learning_curve(task, chosen, options.seed)
+        clock.lap("curve")
+        head = _cooled(fit_head(task, chosen.depth_set, chosen.kind, chosen.penalty), chosen.temperature)
+        clock.lap("refit")
+    return Probe(
+        profile=_profile(task, depth_names, screened, candidates, options),
+        candidates=tuple(sorted((c.candidate for c in candidates), key=lambda c: -c.top1)),
+        chosen=chosen,
+        reference=reference.candidate,
+        head=head,
+        logits=np.where(task.judged[:, None], winner.logits, 0).astype(np.float32),
+        judged=task.judged,
+        learning_curve=curve,
+        corrected_top1=corrected.value,
+        corrected_low=corrected.low,
+        corrected_high=corrected.high,
+        p_better=better.p_better,
+        seconds=clock.laps,
+    )
+
+
+def out_of_fold(
+    matrix: FloatArray, labels: IntArray, n_classes: int, folds: IntArray, candidate: Candidate
+) -> FloatArray:
+    """Out-of-fold logits `(n, K)` of a given head under other folds, `(repeats, n)` or `(n,)`; NaN = never judged.
+
+    `matrix` holds the candidate's depths side by side, as `LinearHead.logits` takes them.
+    """
+    edges = np.cumsum(candidate.dims)[:-1]
+    columns = columns_of(np.split(matrix, edges, axis=1))
+    task = Task(columns, np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
+    depth_set = DepthSet(tuple(range(len(candidate.dims))), candidate.factors)
+    logits = _candidate_logits(task, depth_set, candidate.kind, candidate.penalty)
+    counts = np.isfinite(logits[:, :, 0]).sum(axis=0)
+    mean = np.full(logits.shape[1:], np.nan, np.float32)
+    mean[counts > 0] = np.nansum(logits[:, counts > 0], axis=0) / counts[counts > 0, None]
+    mean /= np.float32(candidate.temperature)
+    return mean
+
+
+def _few_pictures(
+    task: Task, names: Sequence[str], candidates: list[Judged], winner: Judged, options: ProbeOptions
+) -> Judged:
+    """The fixed head for tiny data, now a candidate too, unless the winner beats it beyond a paired standard error."""
+    depth_set = fixed_set(len(names))
+    started = time.perf_counter()
+    logits = closed_logits(task, [depth_set], ["ridge"], [TINY_PENALTY])[0]
+    seconds = time.perf_counter() - started
+    fixed = judge_logits(task, names, depth_set, logits, ("ridge", TINY_PENALTY, seconds, options.groups))
+    candidates.append(fixed)
+    error = paired_standard_error(winner.correct[task.judged], fixed.correct[task.judged])
+    return fixed if winner.candidate.top1 - fixed.candidate.top1 <= error else winner
+
+
+def _candidate_logits(task: Task, depth_set: DepthSet, kind: str, penalty: float) -> FloatArray:
+    every = (
+        logistic_logits(task, depth_set, [penalty])
+        if kind == "logistic"
+        else closed_logits(task, [depth_set], [kind], [penalty])
+    )
+    return np.asarray(every[0], np.float32)
+
+
+def _closed_candidates(
+    task: Task, names: Sequence[str], screened: Sequence[Screened], options: ProbeOptions
+) -> list[Judged]:
+    """The best heads of the screen, one kind per set, and the best of the last layer."""
+    ranked = _ranked(task, screened)
+    last = (len(task.columns.matrices) - 1,)
+    picked = ranked[:FINALISTS]
+    picked += (
+        [next(s for s in ranked if s.depth_set.depths == last)]
+        if all(s.depth_set.depths != last for s in picked)
+        else []
+    )
+    penalties = [s.penalties[s.best(task.judged)] for s in picked]
+    started = time.perf_counter()
+    if picked[0].logits is None:
+        logits = closed_logits(task, [s.depth_set for s in picked], [s.kind for s in picked], penalties)
+    else:
+        logits = np.stack([s.logits[s.best(task.judged)] for s in picked if s.logits is not None])
+    seconds = (time.perf_counter() - started) / len(picked)
+    return [
+        judge_logits(task, names, s.depth_set, logits[i], (s.kind, penalties[i], seconds, options.groups))
+        for i, s in enumerate(picked)
+    ]
+
+
+def _logistic_candidates(
+    task: Task, names: Sequence[str], screened: Sequence[Screened], options: ProbeOptions
+) -> list[Judged]:
+    """Logistic regression on the last layer, on all depths evened out, and on the best sets of the screen."""
+    singles = [(i,) for i in range(len(task.columns.matrices))]
+    sets: list[DepthSet] = [DepthSet(singles[-1], (1.0,))]
+    widest = screened[-1].depth_set
+    for depth_set in [widest, *(s.depth_set for s in _ranked(task, screened))]:
+        if depth_set not in sets and len(sets) < 2 + LOGISTIC_SETS:
+            sets.append(depth_set)
+    found = []
+    for depth_set in sets:
+        if not affordable(task, depth_set):
+            continue
+        started = time.perf_counter()
+        path = logistic_logits(task, depth_set, LOGISTIC_PENALTIES)
+        complete = [i for i in range(len(path)) if not np.isnan(path[i][:, task.judged]).all(axis=(0, 2)).any()]
+        seconds = time.perf_counter() - started
+        judged = [
+            judge_logits(task, names, depth_set, path[i], ("logistic", LOGISTIC_PENALTIES[i], seconds, options.groups))
+            for i in complete
+        ]
+        found.append(min(judged, key=lambda j: j.candidate.nll))
+    return found
+
+
+def _ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
+    return sorted(screened, key=lambda s: -float(s.correct[s.best(task.judged)][task.judged].mean()))
+
+
+def _corrected(
+    task: Task, screened: Sequence[Screened], candidates: Sequence[Judged], options: ProbeOptions
+) -> Corrected:
+    """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups)."""
+    rows = np.concatenate([s.correct for s in screened] + [c.correct[None] for c in candidates])[:, task.judged]
+    return bbc_cv(rows, rows, _judged_groups(task, options), options.seed)
+
+
+def _profile(
+    task: Task,
+    names: Sequence[str],
+    screened: Sequence[Screened],
+    candidates: Sequence[Judged],
+    options: ProbeOptions,
+) -> tuple[DepthResult, ...]:
+    found = []
+    for i, name in enumerate(names):
+        alone = [s.correct[s.best(task.judged)] for s in screened if s.depth_set.depths == (i,)]
+        alone += [c.correct for c in candidates if c.candidate.depths == (i,)]
+        best = max((correct[task.judged] for correct in alone), key=lambda correct: float(correct.mean()))
+        low, high = accuracy_interval(best, _judged_groups(task, options))
+        found.append(DepthResult(name, task.columns.matrices[i].shape[1], float(best.mean()), low, high))
+    return tuple(found)
+
+
+def _cooled(head: LinearHead, temperature: float) -> LinearHead:
+    """The head with a temperature folded in."""
+    return LinearHead(head.weights / temperature, head.bias / temperature, head.mean, head.scale)
+
+
+def _judged_groups(task: Task, options: ProbeOptions) -> IntArray | None:
+    return None if options.groups is None else np.asarray(options.groups)[task.judged]
+
+
+def _checked(folds: IntArray, labels: IntArray) -> IntArray:
+    folds = np.atleast_2d(np.asarray(folds, np.int64))
+    if folds.shape[1] != len(labels):
+        raise ValueError(f"folds for {folds.shape[1]} rows do not fit {len(labels)} labels")
+    for repeat in folds:
+        parts = np.unique(repeat[repeat >= 0])
+        if len(parts) == 0:
+            raise ValueError("no row is ever judged: every fold is -1")
+        for part in parts:
+            if len(np.unique(labels[repeat != part])) < 2:
+                raise ValueError(f"the training side of fold {part} holds fewer than two classes")
+    return folds
+
+
+class _Clock:
+    """Seconds per part."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,0 +1,152 @@
+"""Out-of-fold results of many heads at once: closed-form screens and logistic paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.evaluation.metrics import row_nll
+from headstart.head.columns import Columns
+from headstart.head.linear import LinearHead
+from headstart.head.logistic import FINAL_TOLERANCE, PATH_TOLERANCE, Point, fit_logistic, problem_of
+from headstart.head.parallel import each
+from headstart.head.ridge import KINDS, DepthSet, cross_validate, fit_closed
+from headstart.head.space import open_space
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+# flops of one path of logistic regression above which closed forms alone are tried: some 20 s on two cores
+AFFORDABLE = 1.5e12
+CELLS = 40_000_000  # of one fold's training rows in float32: 160 MB
+STEPS = 20 * 6  # iterations per penalty x penalties visited, about
+
+KEPT_CELLS = 16_000_000  # float32 logits of a whole screen: 64 MB
+ROTATE_FROM = 8  # classes from which the rotation's eigenvalues cost less than the iterations they save
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: columns, labels `(n,)`, number of classes, folds `(repeats, n)`."""
+
+    columns: Columns
+    labels: IntArray
+    n_classes: int
+    folds: IntArray
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Rows that are held out in at least one repeat."""
+        return np.asarray((self.folds >= 0).any(axis=0), np.bool_)
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A depth set with one kind: `correct` `(P, n)` share of repeats in which each row was right, per penalty.
+
+    `logits` `(P, repeats, n, K)` out of fold, or None where they would not fit into memory.
+    """
+
+    depth_set: DepthSet
+    kind: str
+    penalties: tuple[float, ...]
+    correct: FloatArray
+    logits: FloatArray | None
+
+    def best(self, judged: NDArray[np.bool_]) -> int:
+        """The penalty that is most often right; neighbours count half, which steadies the choice; ties: stronger."""
+        accuracy = self.correct[:, judged].mean(axis=1)
+        padded = np.concatenate([accuracy[:1], accuracy, accuracy[-1:]])
+        return int(np.argmax(np.round(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:], 12)))
+
+
+def screen(task: Task, sets: Sequence[DepthSet], penalties: Sequence[tuple[float, ...]]) -> list[Screened]:
+    """Closed-form heads for every set, kind and penalty."""
+    n, repeats = task.columns.n, len(task.folds)
+    heads = [(i, kind) for i in range(len(sets)) for kind in KINDS]
+    correct = {(i, kind): np.zeros((len(penalties[i]), n), np.float32) for i, kind in heads}
+    shapes = {(i, kind): (len(penalties[i]), repeats, n, task.n_classes) for i, kind in heads}
+    keep = sum(int(np.prod(shape)) for shape in shapes.values()) <= KEPT_CELLS
+    kept = {head: np.full(shapes[head], np.nan, np.float32) for head in heads} if keep else {}
+    for repeat, folds in enumerate(task.folds):
+
+        def receive(which: int, kind: str, at: int, held: IntArray, logits: FloatArray, repeat: int = repeat) -> None:
+            correct[which, kind][at, held] += (logits.argmax(axis=1) == task.labels[held]) / repeats
+            if keep:
+                kept[which, kind][at, repeat, held] = logits
+
+        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (penalties, receive))
+    return [Screened(sets[i], kind, penalties[i], correct[i, kind], kept.get((i, kind))) for i, kind in heads]
+
+
+def closed_logits(task: Task, sets: Sequence[DepthSet], kinds: Sequence[str], penalties: Sequence[float]) -> FloatArray:
+    """Out-of-fold logits `(S, repeats, n, K)` float32 of closed-form heads; NaN where a row is not judged."""
+    logits = np.full((len(sets), len(task.folds), task.columns.n, task.n_classes), np.nan, np.float32)
+    for repeat, folds in enumerate(task.folds):
+
+        def receive(which: int, kind: str, at: int, held: IntArray, scores: FloatArray, repeat: int = repeat) -> None:
+            if kind == kinds[which]:
+                logits[which, repeat, held] = scores
+
+        grid = [(p,) for p in penalties]
+        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (grid, receive))
+    return logits
+
+
+def affordable(task: Task, depth_set: DepthSet) -> bool:
+    """Whether a logistic path on this set fits into the time that a probe may take."""
+    d = len(task.columns.indices(depth_set.depths))
+    rows = int(np.mean([(f != p).sum() for f in task.folds for p in np.unique(f[f >= 0])]))
+    fits = sum(len(np.unique(f[f >= 0])) for f in task.folds)
+    columns = 1 if task.n_classes == 2 else task.n_classes
+    return rows * d <= CELLS and 4.0 * rows * min(rows, d) * columns * STEPS * fits <= AFFORDABLE
+
+
+def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float]) -> FloatArray:
+    """Out-of-fold logits `(P, repeats, n, K)` of a path of penalties, strong to weak.
+
+    A fold leaves the path when its held-out log-loss has risen twice in a row; what it did not reach stays NaN.
+    """
+    n, repeats = task.columns.n, len(task.folds)
+    logits = np.full((len(penalties), repeats, n, task.n_classes), np.nan, np.float32)
+    columns = task.columns.pick(depth_set.depths)
+    factors = depth_set.factors_of(task.columns)
+
+    def fold_path(where: tuple[int, int]) -> None:
+        repeat, fold = where
+        folds = task.folds[repeat]
+        rows, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        space = open_space(columns, rows, factors, task.n_classes >= ROTATE_FROM)
+        problem = problem_of(space, task.labels[rows], task.n_classes)
+        outside = space.project(held)
+        point: Point | None = None
+        losses: list[float] = []
+        for at, penalty in enumerate(penalties):
+            point = fit_logistic(problem, penalty, point, PATH_TOLERANCE)
+            weights, bias = point.pair()
+            logits[at, repeat, held] = outside @ weights + bias
+            losses.append(float(row_nll(logits[at, repeat, held], task.labels[held]).mean()))
+            if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+                break
+
+    where = [(r, int(fold)) for r in range(repeats) for fold in np.unique(task.folds[r]) if fold >= 0]
+    each(fold_path, where, n * columns.d)
+    return logits
+
+
+def fit_head(task: Task, depth_set: DepthSet, kind: str, penalty: float, rows: IntArray | None = None) -> LinearHead:
+    """One head on `rows` (default: all) of a depth set."""
+    columns = task.columns.pick(depth_set.depths)
+    factors = depth_set.factors_of(task.columns)
+    labels = task.labels if rows is None else task.labels[rows]
+    if kind in KINDS:
+        if rows is not None:
+            columns = Columns(tuple(m[rows] for m in columns.matrices), columns.mean, columns.scale)
+        return fit_closed(columns, labels, task.n_classes, factors, kind, penalty)
+    everything = np.arange(columns.n) if rows is None else rows
+    space = open_space(columns, everything, factors, task.n_classes >= ROTATE_FROM)
+    point = fit_logistic(problem_of(space, labels, task.n_classes), penalty, None, FINAL_TOLERANCE)
+    return space.head(*point.pair())

@@ -1,0 +1,90 @@
+"""The console summary of a run, made from result.json alone. First the sentence, then what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+JSON = Mapping[str, Any]
+
+
+def summary_lines(result: JSON, folder: str) -> list[str]:
+    """The lines that `fit` prints on stdout when it is done."""
+    lines = [sentence(result), ""]
+    lines += _accuracy(result) + _depths(result) + _findings(result)
+    lines += ["", f"Done in {result['seconds']['total']:.0f} s ({_phases(result['seconds'])}); {_engine(result)}."]
+    if result["interrupted"]:
+        lines.append("Interrupted: the classifier is complete, some of the evidence is missing.")
+    lines.append(f"Use it:  headstart predict {folder} PICTURE_OR_FOLDER")
+    return lines
+
+
+def sentence(result: JSON) -> str:
+    """What was trained, how good it is, against what."""
+    accuracy, decision = result["accuracy"], result["decision"]
+    if accuracy["top1"] is None:
+        return f"Trained a new head on {_places(decision)} of {decision['backbone']}; too few pictures to say how good."
+    return (
+        f"Trained a new head on {_places(decision)} of {decision['backbone']}: "
+        f"{_percent(accuracy['top1'])} of new pictures right ({_range(accuracy)}); "
+        f"always naming the most frequent class would be {_percent(accuracy['baseline'])}."
+    )
+
+
+def _accuracy(result: JSON) -> list[str]:
+    accuracy = result["accuracy"]
+    lines: list[str] = []
+    if accuracy["top1"] is None:
+        return lines
+    lines.append(f"  measured      {accuracy['how']}")
+    lines.append(
+        f"  also          {_percent(accuracy['balanced'])} balanced over classes, log-loss {accuracy['nll']:.3f}, "
+        f"calibration error {accuracy['ece']:.3f}"
+    )
+    if accuracy["shuffled_top1"] is not None:
+        lines.append(f"  careful       folds that ignore your groups would claim {_percent(accuracy['shuffled_top1'])}")
+    if accuracy["series_top1"] is not None:
+        lines.append(f"  series        {_percent(accuracy['series_top1'])} with folds by {accuracy['series_how']}")
+    test = result.get("test")
+    if test:
+        out = f", {test['left_out']} left out: also in train" if test["left_out"] else ""
+        lines.append(f"  test pictures {_percent(test['top1'])} right ({_range(test)}) on {test['n']}{out}")
+    curve = result["learning_curve"]
+    if len(curve) > 1:
+        lines.append("  with fewer    " + ", ".join(f"{p['n']}: {_percent(p['top1'])}" for p in curve))
+    return lines
+
+
+def _depths(result: JSON) -> list[str]:
+    named = "  ".join(f"{d['name']} {100 * d['top1']:.0f}" for d in result["depths"])
+    return [f"  by depth      {named}  (% right, one depth alone)"] if named else []
+
+
+def _findings(result: JSON) -> list[str]:
+    return [f"  [{f['severity']}]".ljust(16) + f["title"] for f in result["findings"]]
+
+
+def _places(decision: JSON) -> str:
+    names = list(decision["depths"])
+    if len(names) == 1:
+        return "the last layer" if names[0] == "last" else f"depth {names[0]}"
+    return f"depths {', '.join(names[:-1])} and {names[-1]}"
+
+
+def _phases(seconds: JSON) -> str:
+    return ", ".join(f"{name} {seconds[name]:.1f}" for name in ("scan", "embed", "probe", "finish"))
+
+
+def _engine(result: JSON) -> str:
+    engine = result["engine"]
+    rate = engine["images_per_second"]
+    speed = f", {rate:.0f} pictures a second" if rate else ""
+    return f"{engine['name']} {engine['precision']} on {engine['device']}{speed}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def _range(figures: JSON) -> str:
+    return f"95 % interval {100 * figures['low']:.1f} to {100 * figures['high']:.1f}"

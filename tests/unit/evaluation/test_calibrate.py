@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.evaluation.calibrate import fit_temperature
+from headstart.evaluation.metrics import nll
+from headstart.predictions import softmax
+
+
+def drawn(scale, n=4000, k=3, seed=0):
+    """Logits and labels drawn from their own probabilities, then the logits multiplied."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, k)) * 1.5
+    labels = (softmax(logits).cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    return logits * scale, labels
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 8.0])
+def test_the_temperature_undoes_a_scale(scale):
+    logits, labels = drawn(scale)
+    assert fit_temperature(logits, labels) == pytest.approx(scale, rel=0.08)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.1, 10))
+def test_no_other_temperature_is_better(seed, factor):
+    logits, labels = drawn(2.0, n=400, seed=seed)
+    best = fit_temperature(logits, labels)
+    # the truth is smoothed by 1 / 402, so the plain log-loss may be a hair better elsewhere
+    assert nll(logits, labels, best) <= nll(logits, labels, best * factor) + 0.01
+
+
+def test_right_on_every_row_is_not_infallible():
+    labels = np.arange(8) % 2
+    logits = 5.0 * np.eye(2)[labels]
+    confidence = softmax(logits, fit_temperature(logits, labels)).max(axis=1)
+    assert 0.85 < confidence.mean() < 0.99
+
+
+def test_wrong_on_every_row_and_constant_logits_stay_finite():
+    labels = np.arange(8) % 2
+    for logits in (5.0 * np.eye(2)[1 - labels], np.zeros((8, 2))):
+        assert 1e-4 < fit_temperature(logits, labels) < 1e4
+
+
+def test_rows_that_were_never_judged_are_refused():
+    with pytest.raises(ValueError, match="never judged"):
+        fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from headstart.evaluation.findings import no_better_than_guessing
+from headstart.head.columns import columns_of
+from headstart.head.ridge import DepthSet
+from headstart.howmuch.probe import ProbeOptions, out_of_fold, probe
+from headstart.howmuch.screen import Task, logistic_logits
+from headstart.howmuch.unjudged import unjudged
+
+NAMES = ("block0", "block1", "block2", "last")
+
+
+def sample(n=120, k=3, strength=(0.0, 0.5, 2.5, 1.0), seed=0):
+    """Four depths of which the third tells the classes apart best."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % k
+    matrices = []
+    for dim, s in zip((6, 8, 10, 24), strength, strict=True):
+        m = rng.normal(size=(n, dim)) * rng.uniform(0.5, 2, dim)
+        m[:, :k] += s * np.eye(k)[y]
+        matrices.append(m.astype(np.float16))
+    return matrices, y
+
+
+def folds_of(n, k=4, repeats=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.permutation(np.arange(n) % k) for _ in range(repeats)])
+
+
+def run(matrices, y, folds, **options):
+    return probe(matrices, NAMES[-len(matrices) :], y, int(y.max()) + 1, folds, ProbeOptions(**options))
+
+
+def test_the_telling_depth_is_found_and_its_head_works_on_new_pictures():
+    matrices, y = sample()
+    found = run(matrices, y, folds_of(120))
+    best = max(found.profile, key=lambda d: d.top1)
+    assert best.name == "block2"
+    assert 2 in found.chosen.depths
+    assert found.reference.names == ("last",)
+    assert found.p_better > 0.95
+    fresh, labels = sample(seed=1)
+    features = np.concatenate([fresh[i] for i in found.chosen.depths], axis=1)
+    assert np.mean(found.head.logits(features).argmax(axis=1) == labels) > 0.85
+
+
+def test_what_is_reported_is_what_the_logits_say():
+    matrices, y = sample()
+    found = run(matrices, y, folds_of(120))
+    assert found.judged.all()
+    assert found.chosen.top1 == pytest.approx(np.mean(found.logits.argmax(axis=1) == y))
+    assert found.chosen.low < found.chosen.top1 < found.chosen.high
+    assert found.corrected_low <= found.corrected_top1 <= found.corrected_high
+    assert found.learning_curve[-1] == (90, found.chosen.top1)
+    sizes = [n for n, _ in found.learning_curve]
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 4
+
+
+def test_out_of_fold_repeats_the_probe_and_takes_other_folds():
+    matrices, y = sample()
+    folds = folds_of(120)
+    found = run(matrices, y, folds)
+    X = np.concatenate([matrices[i] for i in found.chosen.depths], axis=1)
+    again = out_of_fold(X, y, 3, folds[0], found.chosen)
+    assert np.mean(again.argmax(axis=1) == found.logits.argmax(axis=1)) > 0.98
+    np.testing.assert_allclose(again, found.logits, atol=0.1 * np.abs(found.logits).max())
+    blocks = np.arange(120) // 40
+    blocks[:5] = -1
+    other = out_of_fold(X, y, 3, blocks, found.chosen)
+    assert np.isnan(other[:5]).all()
+    assert np.isfinite(other[5:]).all()
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_logistic_folds_agree_with_scikit_learns_pipeline(k):
+    matrices, y = sample(150, k, strength=(0.3, 0.5, 0.6, 0.5))
+    folds = folds_of(150, 5)
+    penalties = [1.0, 0.1, 0.01]
+    task = Task(columns_of(matrices), y, k, folds)
+    logits = logistic_logits(task, DepthSet((1, 3), (1.0, 1.0)), penalties)
+    X = np.concatenate([matrices[1], matrices[3]], axis=1).astype(np.float64)
+    for at, penalty in enumerate(penalties):
+        if np.isnan(logits[at]).any():
+            continue
+        right = 0
+        for fold in range(5):
+            train, held = folds[0] != fold, folds[0] == fold
+            model = LogisticRegression(C=1 / (train.sum() * penalty), max_iter=2000, tol=1e-6)
+            right += make_pipeline(StandardScaler(), model).fit(X[train], y[train]).score(X[held], y[held]) * held.sum()
+        assert np.mean(logits[at, 0].argmax(axis=1) == y) == pytest.approx(right / 150, abs=0.007)
+
+
+def test_shuffled_labels_are_no_better_than_guessing():
+    matrices, y = sample()
+    y = np.random.default_rng(5).permutation(y)
+    found = run(matrices, y, folds_of(120))
+    assert found.corrected_top1 < found.chosen.top1
+    assert found.corrected_low < 1 / 3 < found.corrected_high + 0.1
+    task_logits = out_of_fold(np.concatenate(matrices, axis=1)[:, -24:], y, 3, folds_of(120, seed=9), found.reference)
+    assert no_better_than_guessing(task_logits.argmax(axis=1), y) is not None
+
+
+def test_the_same_seed_gives_the_same_result():
+    matrices, y = sample()
+    one, two = (run(matrices, y, folds_of(120, repeats=2), seed=3) for _ in range(2))
+    assert one.chosen.depths == two.chosen.depths
+    assert np.array_equal(one.logits, two.logits)
+    assert one.corrected_top1 == two.corrected_top1
+
+
+def test_a_class_with_one_picture_is_learned_and_never_judged():
+    matrices, y = sample(61)
+    y[60] = 3
+    folds = folds_of(61)
+    folds[:, 60] = -1
+    found = run(matrices, y, folds)
+    assert not found.judged[60]
+    assert found.head.weights.shape[0] == 4
+    assert np.isfinite(found.logits).all()
+
+
+def test_two_pictures_per_class_and_a_single_depth():
+    matrices, y = sample(6)
+    found = run(matrices, y, np.array([[0, 0, 0, 1, 1, 1]]))
+    assert np.isfinite(found.head.weights).all()
+    alone = run(matrices[-1:], y, np.array([[0, 0, 0, 1, 1, 1]]))
+    assert alone.chosen.names == ("last",)
+
+
+def test_a_single_fold_is_a_held_out_part():
+    matrices, y = sample(60)
+    folds = np.where(np.arange(60) < 20, 0, -1)[None]
+    found = run(matrices, y, folds)
+    assert found.judged.sum() == 20
+    assert found.chosen.top1 > 0.5
+
+
+def test_groups_widen_the_interval():
+    matrices, y = sample()
+    alone = run(matrices, y, folds_of(120))
+    groups = np.repeat(np.arange(6), 20)
+    together = run(matrices, y, folds_of(120), groups=groups)
+    assert together.corrected_high - together.corrected_low > alone.corrected_high - alone.corrected_low
+
+
+def test_folds_that_leave_one_class_or_do_not_fit_are_refused():
+    matrices, y = sample(12)
+    with pytest.raises(ValueError, match="judged"):
+        run(matrices, y, np.full((1, 12), -1))
+    with pytest.raises(ValueError, match="two classes"):
+        run(matrices, y, np.where(y == 0, -1, 0)[None])
+    with pytest.raises(ValueError, match="fit"):
+        run(matrices, y, np.zeros((1, 3), int))
+
+
+def test_one_picture_per_class_gives_a_head_and_no_figure():
+    matrices, y = sample(3)
+    found = unjudged(matrices, NAMES, y, 3)
+    assert not found.judged.any()
+    assert np.isnan(found.chosen.top1)
+    features = np.concatenate([matrices[i] for i in found.chosen.depths], axis=1)
+    assert list(found.head.logits(features).argmax(axis=1)) == [0, 1, 2]
+
+
+def test_with_few_pictures_the_fixed_head_holds_unless_clearly_beaten():
+    matrices, y = sample(9, strength=(3.0, 3.0, 3.0, 0.0))
+    found = run(matrices, y, np.arange(9)[None] // 3)
+    assert found.chosen.depths == (0, 1, 2)
+    assert found.chosen.kind == "ridge"

@@ -1,0 +1,65 @@
+"""The console summary says what result.json says."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from headstart.reporting.summary import sentence, summary_lines
+
+RESULT: dict[str, Any] = {
+    "accuracy": {
+        "top1": 0.8711,
+        "low": 0.852,
+        "high": 0.887,
+        "baseline": 0.687,
+        "balanced": 0.84,
+        "nll": 0.321,
+        "ece": 0.021,
+        "how": "out of fold on 100 pictures",
+        "series_top1": 0.81,
+        "series_how": "file order",
+        "shuffled_top1": None,
+    },
+    "decision": {"depths": ["block5", "last"], "backbone": "efficientnet_lite0"},
+    "test": {"top1": 0.9, "low": 0.8, "high": 0.95, "n": 40, "left_out": 2},
+    "learning_curve": [{"n": 20, "top1": 0.7}, {"n": 80, "top1": 0.87}],
+    "depths": [{"name": "last", "top1": 0.86}],
+    "findings": [{"severity": "issue", "title": "your pictures come in series"}],
+    "seconds": {"total": 12.3, "scan": 0.1, "embed": 9.0, "probe": 2.0, "finish": 1.0},
+    "engine": {"name": "openvino", "precision": "fp32", "device": "cpu", "images_per_second": 300.0},
+    "interrupted": False,
+}
+
+
+def test_the_sentence() -> None:
+    assert sentence(RESULT) == (
+        "Trained a new head on depths block5 and last of efficientnet_lite0: 87.1 % of new pictures right "
+        "(95 % interval 85.2 to 88.7); always naming the most frequent class would be 68.7 %."
+    )
+
+
+def test_every_figure_is_shown() -> None:
+    text = "\n".join(summary_lines(RESULT, "runs/x"))
+    for piece in (
+        "81.0 % with folds by file order",
+        "90.0 % right (95 % interval 80.0 to 95.0) on 40, 2 left out",
+        "20: 70.0 %",
+        "[issue]",
+        "300 pictures a second",
+        "headstart predict runs/x",
+    ):
+        assert piece in text, piece
+
+
+def test_what_is_unknown_is_not_claimed() -> None:
+    blind = copy.deepcopy(RESULT)
+    blind["accuracy"] = {**dict.fromkeys(RESULT["accuracy"]), "how": "nothing can be held out"}
+    blind["test"], blind["depths"], blind["learning_curve"] = None, [], []
+    text = "\n".join(summary_lines(blind, "runs/x"))
+    assert "too few pictures to say how good" in text
+    assert "None" not in text
+
+
+def test_an_interrupted_run_says_so() -> None:
+    assert any("Interrupted" in line for line in summary_lines({**RESULT, "interrupted": True}, "runs/x"))
