@@ -4,7 +4,7 @@
 
 Seconds: what warm `fit`s record for the phase. Accuracies: for the last layer and for the chosen depths, every kind of
 head, headstart's out-of-fold predictions against scikit-learn's (oracle.py: standardised inside the fold, the same
-penalty, folds and features). About 10 minutes, most of it oracle.
+penalty, folds and features). About 15 minutes, most of it oracle.
 """
 
 import time

@@ -3,7 +3,7 @@
     python benchmarks/peers/expert.py DATA [OUT.json]        DATA holds train/CLASS/* and test/CLASS/*
 
 The weights come from a local Hugging Face hub cache (see peers/weights.py), so that every rival starts from the same
-tensors. The 24 lines between the marks are what the user has to write; the rest only records. `embed` and `head` can be
+tensors. The 23 lines between the marks are what the user has to write; the rest only records. `embed` and `head` can be
 imported: splits.py fits the same head on other divisions of the same embeddings.
 """
 

@@ -188,9 +188,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from headstart.backbone.backbone import open_backbone
-from headstart.embedding import cache as caching
+from headstart.embedding import cache as caching, work
 from headstart.embedding.embed import EmbedOptions, embed
-caching.ROWS_PER_SHARD = 4
+caching.ROWS_PER_SHARD = work._AT_A_TIME = 4
 graph, photos, cache = map(Path, sys.argv[1:4])
 files = sorted(p for p in photos.rglob("*") if p.is_file())
 embed(files, open_backbone("efficientnet_lite0", graph), EmbedOptions(cache=cache))

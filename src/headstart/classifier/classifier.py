@@ -21,8 +21,6 @@ from headstart.images.preprocess import Preprocessing
 from headstart.images.printable import printable
 from headstart.progress import Progress, Silent
 
-BATCH = 8  # on CPUs 16 are no faster and hold 200 MB more of activations
-
 
 @dataclass(frozen=True)
 class Probabilities:
@@ -148,9 +146,7 @@ class Classifier:
     def _batches(self, sources: Sequence[str | Source], progress: Progress | None) -> Iterator[StreamBatch]:
         told = progress or Silent()
         told.start("predict", len(sources))
-        # A fixed batch size keeps one compiled shape; for a handful of pictures, filling up would cost more than that.
-        size = max(1, min(BATCH, len(sources)))
-        options = StreamOptions(batch=size, pad=len(sources) > BATCH, progress=lambda done, _total: told.update(done))
+        options = StreamOptions(progress=lambda done, _total: told.update(done))
         return stream(sources, self.load_picture, self.engine, options)
 
     def __reduce__(self) -> tuple[type[Classifier], tuple[Artefact]]:

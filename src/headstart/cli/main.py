@@ -14,6 +14,8 @@ import typer
 from headstart.cli import audit, backbones, cache, demo, evaluate, fit, predict
 from headstart.errors import HeadstartError, MachineError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Transfer learning on your own pictures: a frozen pretrained network, a new head, honest accuracy.",
     no_args_is_help=True,
@@ -51,10 +53,8 @@ def _run(arguments: list[str]) -> int:
         code: Any = app(args=arguments, standalone_mode=False)
     except HeadstartError as e:
         return _fail(str(e), e.exit_code, arguments)
-    except KeyboardInterrupt:
-        return _fail("interrupted before there was an answer; what was embedded is kept in the cache", 130, arguments)
-    except (typer.Abort, BrokenPipeError):
-        return 130
+    except BrokenPipeError:  # the reader of our output went away
+        return INTERRUPTED
     except typer.TyperException as e:
         return _fail(f"{getattr(e, 'format_message', lambda: e)()} (--help shows the way)", 2, arguments)
     except OSError as e:
@@ -63,6 +63,8 @@ def _run(arguments: list[str]) -> int:
         return _fail("out of memory: close other programs, or use fewer pictures", MachineError.exit_code, arguments)
     except Exception as e:
         return _unexpected(e, arguments)
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code, without a word
+        return _fail("interrupted before there was an answer; what was embedded is kept in the cache", code, arguments)
     return code if isinstance(code, int) else 0
 
 

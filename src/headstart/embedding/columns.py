@@ -37,10 +37,11 @@ def layout(depths: Sequence[Depth]) -> dict[str, tuple[np.dtype[Any], tuple[int,
     return fixed | {f"vector.{depth.name}": (half, (depth.dim,)) for depth in depths}
 
 
-def batch_columns(batch: StreamBatch, keys: Sequence[bytes], depths: Sequence[Depth]) -> Columns:
-    """The columns of one batch from the engine; `keys` are those of its pictures."""
-    pictures = batch.pictures
-    indices, probabilities = _top(batch.outputs["source_logits"])
+def batch_columns(batches: Sequence[StreamBatch], keys: Sequence[bytes], depths: Sequence[Depth]) -> Columns:
+    """The columns of some batches from the engine; `keys` are those of their pictures, in order."""
+    pictures = [picture for batch in batches for picture in batch.pictures]
+    outputs = {name: np.concatenate([batch.outputs[name] for batch in batches]) for name in batches[0].outputs}
+    indices, probabilities = _top(outputs["source_logits"])
     columns: Columns = {
         KEY: _bytes(keys),
         "pixel_hash": _bytes([picture.pixel_hash for picture in pictures]),
@@ -51,7 +52,7 @@ def batch_columns(batch: StreamBatch, keys: Sequence[bytes], depths: Sequence[De
     }
     with np.errstate(over="ignore"):  # a vector beyond float16 becomes infinite and is caught by `usable_rows`
         for depth in depths:
-            columns[f"vector.{depth.name}"] = batch.outputs[depth.name].astype(np.float16)
+            columns[f"vector.{depth.name}"] = outputs[depth.name].astype(np.float16)
     return columns
 
 
@@ -78,8 +79,11 @@ def put(target: Columns, rows: Any, columns: Columns) -> None:
 def _top(logits: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float16]]:
     with np.errstate(invalid="ignore"):
         probabilities = softmax(logits)
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]
-    return best.astype(np.int16), np.take_along_axis(probabilities, best, axis=1).astype(np.float16)
+    best = np.argpartition(-probabilities, TOP, axis=1)[:, :TOP]
+    largest = np.take_along_axis(probabilities, best, axis=1)
+    order = np.argsort(-largest, axis=1, kind="stable")
+    best, largest = np.take_along_axis(best, order, axis=1), np.take_along_axis(largest, order, axis=1)
+    return best.astype(np.int16), largest.astype(np.float16)
 
 
 def _bytes(values: Sequence[bytes]) -> NDArray[np.uint8]:

@@ -14,10 +14,11 @@ from headstart.embedding.cache import ShardWriter
 from headstart.embedding.columns import Columns, batch_columns, put, take, usable_rows
 from headstart.engine.choose import choose
 from headstart.engine.engine import Engine, EngineFacts
-from headstart.engine.stream import StreamOptions, StreamTimes, stream
+from headstart.engine.stream import StreamBatch, StreamOptions, StreamTimes, stream
 from headstart.images.load import Picture, load_image
 from headstart.images.open import Source, read_bytes
 
+_AT_A_TIME = 32  # the engine's batches are small: bookkeeping for several at once takes a third of the time
 Progress = Callable[[int, int], None] | None
 
 
@@ -54,23 +55,31 @@ class Work:
         self.not_finite = []
         times = StreamTimes()
         wanted: list[int] = rows.tolist()
+        held: list[StreamBatch] = []
         for done in stream(wanted, partial(self._load, is_known), self._ready_engine, options):
             times = done.times
             for j, reason in done.errors.items():
                 self.errors[wanted[j]] = reason
-            if not done.indices:
-                continue
-            where = np.array([wanted[j] for j in done.indices])
-            columns = batch_columns(done, [self.keys[row] for row in where], self._backbone.depths)
-            good = usable_rows(columns)
-            if not good.all():
-                self.not_finite += where[~good].tolist()
-                where, columns = where[good], take(columns, good)
-            put(self.columns, where, columns)
-            self.computed += len(where)
-            if writer is not None:
-                writer.add(columns)
+            if done.indices:
+                held.append(done)
+            if sum(len(batch.indices) for batch in held) >= _AT_A_TIME:
+                self._keep(held, wanted, writer)
+                held = []
+        if held:
+            self._keep(held, wanted, writer)
         self.times = _sum(self.times, times)
+
+    def _keep(self, batches: list[StreamBatch], wanted: list[int], writer: ShardWriter | None) -> None:
+        where = np.array([wanted[j] for batch in batches for j in batch.indices])
+        columns = batch_columns(batches, [self.keys[row] for row in where], self._backbone.depths)
+        good = usable_rows(columns)
+        if not good.all():
+            self.not_finite += where[~good].tolist()
+            where, columns = where[good], take(columns, good)
+        put(self.columns, where, columns)
+        self.computed += len(where)
+        if writer is not None:
+            writer.add(columns)
 
     def _load(self, is_known: Callable[[bytes], bool], row: int) -> Picture | None:
         """In a decode thread: read once, hash, and decode the same bytes unless they are known."""

@@ -30,8 +30,8 @@ class StreamOptions:
     """
 
     batch: int | None = None
-    queue: int = 64
-    ahead: int = 256
+    queue: int = 32
+    ahead: int = 128
     threads: int | None = None
     pad: bool = False
     progress: Callable[[int, int], None] | None = None
@@ -140,7 +140,7 @@ class _Window:
 
 
 class _Ready:
-    """The engine, made when the first decoded picture asks for the size of its batch; until then decoding runs ahead."""
+    """The engine, made when the first decoded picture asks for the batch size; until then decoding runs ahead."""
 
     def __init__(self, engine: Engine | Callable[[], Engine], options: StreamOptions, window: _Window) -> None:
         self._engine, self._options, self._window = engine, options, window
@@ -148,7 +148,8 @@ class _Ready:
     def engine(self) -> Engine:
         if callable(self._engine):
             self._engine = self._engine()
-        self._window.size = max(self._options.queue, 2 * self._size(self._engine))
+        threads = self._options.threads or usable_cores()
+        self._window.size = max(self._options.queue, 2 * self._size(self._engine), 2 * threads)
         return self._engine
 
     def size(self) -> int:

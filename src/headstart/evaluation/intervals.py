@@ -14,7 +14,7 @@ IntArray = NDArray[np.integer]
 
 Z95 = 1.959963984540054
 DRAWS = 2000
-_BLOCK_CELLS = 4_000_000  # cells of one block of bootstrap weights: 32 MB
+_BLOCK_CELLS = 1_000_000  # cells of one block of bootstrap weights: 8 MB
 
 
 def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:

@@ -50,12 +50,17 @@ class Columns:
         columns = self.indices(which)
         return Columns(tuple(self.matrices[i] for i in which), self.mean[columns], self.scale[columns])
 
-    def take(self, rows: IntArray | slice, dtype: type[np.floating] = np.float32) -> FloatArray:
-        """Centred and scaled rows `(m, d)`."""
-        parts = [np.asarray(m[rows], dtype) for m in self.matrices]
-        wide = np.concatenate(parts, axis=1) if len(parts) > 1 else np.array(parts[0])
-        wide -= self.mean.astype(dtype)
-        wide /= self.scale.astype(dtype)
+    def take(self, rows: IntArray, dtype: type[np.floating] = np.float32) -> FloatArray:
+        """Centred and scaled rows `(m, d)`; nothing of that size is held beside the result."""
+        mean, scale = self.mean.astype(dtype), self.scale.astype(dtype)
+        wide = np.empty((len(rows), self.d), dtype)
+        for start in range(0, len(rows), ROWS):
+            block = wide[start : start + ROWS]
+            part = rows[start : start + ROWS]
+            for i, matrix in enumerate(self.matrices):
+                block[:, self.span(i)] = matrix[part]
+            block -= mean
+            block /= scale
         return wide
 
     def blocks(self, rows: IntArray, dtype: type[np.floating] = np.float64) -> Iterator[tuple[IntArray, FloatArray]]:

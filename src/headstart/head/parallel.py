@@ -15,7 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SMALL = 6_000_000  # matrix cells of one fold below which two folds at once fit into memory (48 MB each in float64)
+SMALL = 12_000_000  # matrix cells of one fold below which two folds at once fit into memory (96 MB each in float64)
 
 
 def cores() -> int:
@@ -35,7 +35,7 @@ def calm(cells: int) -> Iterator[None]:
         yield
 
 
-def each(work: Callable[[T], None], items: Sequence[T], cells: int) -> None:
+def each(work: Callable[[T], object], items: Sequence[T], cells: int) -> None:
     """Call `work` on every item; `cells` = size of the matrix that one item copies. Exceptions are passed on."""
     with calm(cells):
         if cells > SMALL or len(items) == 1 or cores() == 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.head.columns import CONSTANT, Columns
+from headstart.head.columns import CONSTANT, ROWS, Columns
 from headstart.head.linear import LinearHead
 
 FloatArray = NDArray[np.floating]
@@ -68,7 +68,9 @@ def open_space(columns: Columns, rows: IntArray, factors: FloatArray, rotate: bo
         values, vectors = np.linalg.eigh((X.T @ X).astype(np.float64) / n)
         keep = values > NEGLIGIBLE * values[-1]
         basis = vectors[:, keep].astype(np.float32)
-        return Space(X @ basis, basis, values[keep], columns, mean, scale)
+        for start in range(0, n, ROWS):  # in place: a second copy of many rows would not fit
+            X[start : start + ROWS, : basis.shape[1]] = X[start : start + ROWS] @ basis
+        return Space(X[:, : basis.shape[1]], basis, values[keep], columns, mean, scale)
     wide = X.astype(np.float64)
     values, vectors = np.linalg.eigh(wide @ wide.T / n)
     keep = values > NEGLIGIBLE * max(values[-1], 1e-30)

@@ -21,6 +21,8 @@ from headstart.head.parallel import calm
 from headstart.head.ridge import DepthSet
 from headstart.howmuch.candidates import (
     LOGISTIC_PENALTIES,
+    MANY_CLASSES,
+    MANY_CLASSES_PENALTIES,
     TINY,
     TINY_PENALTY,
     Candidate,
@@ -109,9 +111,9 @@ def probe(
     options = options or ProbeOptions()
     task = Task(columns_of(matrices), np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
     dims = [m.shape[1] for m in matrices]
-    sets = depth_sets(dims)
+    sets = depth_sets(dims, task.columns.n)
     clock = _Clock()
-    screened = screen(task, sets, [penalties_of(s, dims, task.columns.n) for s in sets])
+    screened = screen(task, sets, [penalties_of(s, dims, task.columns.n, n_classes) for s in sets])
     clock.lap("screen")
     candidates = _closed_candidates(task, depth_names, screened, options)
     clock.lap("closed")
@@ -204,12 +206,18 @@ def _closed_candidates(
         if all(s.depth_set.depths != last for s in picked)
         else []
     )
-    penalties = [s.penalties[s.best(task.judged)] for s in picked]
     started = time.perf_counter()
-    if picked[0].logits is None:
-        logits = closed_logits(task, [s.depth_set for s in picked], [s.kind for s in picked], penalties)
-    else:
-        logits = np.stack([s.logits[s.best(task.judged)] for s in picked if s.logits is not None])
+    best = [s.best(task.judged) for s in picked]
+    penalties = [s.penalties[at] for s, at in zip(picked, best, strict=True)]
+    logits: dict[int, FloatArray] = {}
+    for i, s in enumerate(picked):
+        if s.logits is not None:
+            logits[i] = s.logits[best[i]]
+    again = [i for i in range(len(picked)) if i not in logits]
+    if again:
+        again_sets = [picked[i].depth_set for i in again]
+        found = closed_logits(task, again_sets, [picked[i].kind for i in again], [penalties[i] for i in again])
+        logits.update(zip(again, found, strict=True))
     seconds = (time.perf_counter() - started) / len(picked)
     return [
         judge_logits(task, names, s.depth_set, logits[i], (s.kind, penalties[i], seconds, options.groups))
@@ -232,11 +240,12 @@ def _logistic_candidates(
         if not affordable(task, depth_set):
             continue
         started = time.perf_counter()
-        path = logistic_logits(task, depth_set, LOGISTIC_PENALTIES)
+        penalties = LOGISTIC_PENALTIES if task.n_classes < MANY_CLASSES else MANY_CLASSES_PENALTIES
+        path = logistic_logits(task, depth_set, penalties)
         complete = [i for i in range(len(path)) if not np.isnan(path[i][:, task.judged]).all(axis=(0, 2)).any()]
         seconds = time.perf_counter() - started
         judged = [
-            judge_logits(task, names, depth_set, path[i], ("logistic", LOGISTIC_PENALTIES[i], seconds, options.groups))
+            judge_logits(task, names, depth_set, path[i], ("logistic", penalties[i], seconds, options.groups))
             for i in complete
         ]
         found.append(min(judged, key=lambda j: j.candidate.nll))

@@ -24,7 +24,9 @@ AFFORDABLE = 1.5e12
 CELLS = 40_000_000  # of one fold's training rows in float32: 160 MB
 STEPS = 20 * 6  # iterations per penalty x penalties visited, about
 
-KEPT_CELLS = 16_000_000  # float32 logits of a whole screen: 64 MB
+KEPT_CELLS = 12_000_000  # float32 logits of a screen that are kept: 48 MB
+LARGE = 16_000_000  # cells from which the first fold alone walks the path and the others take its best penalty
+RISE = 1.02  # held-out log-loss over that of the stronger penalty at which a fold leaves the path
 ROTATE_FROM = 8  # classes from which the rotation's eigenvalues cost less than the iterations they save
 
 
@@ -69,13 +71,17 @@ def screen(task: Task, sets: Sequence[DepthSet], penalties: Sequence[tuple[float
     heads = [(i, kind) for i in range(len(sets)) for kind in KINDS]
     correct = {(i, kind): np.zeros((len(penalties[i]), n), np.float32) for i, kind in heads}
     shapes = {(i, kind): (len(penalties[i]), repeats, n, task.n_classes) for i, kind in heads}
-    keep = sum(int(np.prod(shape)) for shape in shapes.values()) <= KEPT_CELLS
-    kept = {head: np.full(shapes[head], np.nan, np.float32) for head in heads} if keep else {}
+    # the widest sets cost most to compute again
+    widest = sorted(heads, key=lambda head: -len(task.columns.indices(sets[head[0]].depths)))
+    room = KEPT_CELLS - np.cumsum([int(np.prod(shapes[head])) for head in widest])
+    kept = {
+        head: np.full(shapes[head], np.nan, np.float32) for head, left in zip(widest, room, strict=True) if left >= 0
+    }
     for repeat, folds in enumerate(task.folds):
 
         def receive(which: int, kind: str, at: int, held: IntArray, logits: FloatArray, repeat: int = repeat) -> None:
             correct[which, kind][at, held] += (logits.argmax(axis=1) == task.labels[held]) / repeats
-            if keep:
+            if (which, kind) in kept:
                 kept[which, kind][at, repeat, held] = logits
 
         cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (penalties, receive))
@@ -108,14 +114,14 @@ def affordable(task: Task, depth_set: DepthSet) -> bool:
 def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float]) -> FloatArray:
     """Out-of-fold logits `(P, repeats, n, K)` of a path of penalties, strong to weak.
 
-    A fold leaves the path when its held-out log-loss has risen twice in a row; what it did not reach stays NaN.
+    A fold leaves the path when its held-out log-loss has risen by 2 %; what it did not reach stays NaN.
     """
     n, repeats = task.columns.n, len(task.folds)
     logits = np.full((len(penalties), repeats, n, task.n_classes), np.nan, np.float32)
     columns = task.columns.pick(depth_set.depths)
     factors = depth_set.factors_of(task.columns)
 
-    def fold_path(where: tuple[int, int]) -> None:
+    def fold_path(where: tuple[int, int], tried: Sequence[int]) -> int:
         repeat, fold = where
         folds = task.folds[repeat]
         rows, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -124,16 +130,22 @@ def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float])
         outside = space.project(held)
         point: Point | None = None
         losses: list[float] = []
-        for at, penalty in enumerate(penalties):
-            point = fit_logistic(problem, penalty, point, PATH_TOLERANCE)
+        for at in tried:
+            point = fit_logistic(problem, penalties[at], point, PATH_TOLERANCE)
             weights, bias = point.pair()
             logits[at, repeat, held] = outside @ weights + bias
             losses.append(float(row_nll(logits[at, repeat, held], task.labels[held]).mean()))
-            if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            if len(losses) > 1 and losses[-1] > RISE * losses[-2]:
                 break
+        return tried[int(np.argmin(losses))]
 
     where = [(r, int(fold)) for r in range(repeats) for fold in np.unique(task.folds[r]) if fold >= 0]
-    each(fold_path, where, n * columns.d)
+    everything = list(range(len(penalties)))
+    if n * columns.d > LARGE:
+        everything = [fold_path(where[0], everything)]
+        logits[:, where[0][0]][[at for at in range(len(penalties)) if at not in everything]] = np.nan
+        where = where[1:]
+    each(lambda one: fold_path(one, everything), where, n * columns.d)
     return logits
 
 
