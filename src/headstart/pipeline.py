@@ -107,6 +107,8 @@ def heads(material: Material, backbone: Backbone, split: Split) -> Probe:
 
 def look(samples: Samples, backbone: Backbone, progress: Progress) -> Material:
     """Embed every picture and sort out what may be learned from; also what `audit` does."""
+    if backbone.exporting:
+        progress.say(f"preparing {backbone.name} for this machine (once, some ten seconds)")
     progress.start("embed", len(samples))
     options = EmbedOptions(cache=cache_folder(), progress=lambda done, total: progress.update(done))
     embeddings = embed(samples.sources, backbone, options)

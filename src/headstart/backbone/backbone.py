@@ -48,6 +48,11 @@ class Backbone:
         """Where the weights come from."""
         return SOURCES[self.name]
 
+    @property
+    def exporting(self) -> bool:
+        """Whether the graph was missing and is being made: some ten seconds, once per machine."""
+        return self._export is not None
+
     def graph(self) -> Path:
         """Path of the checked all-depths ONNX graph; waits for its export. MachineError when the export fails."""
         file = graph_file(self.source, self.cache)

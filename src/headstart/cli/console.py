@@ -24,7 +24,8 @@ class Console:
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         self._phase, self._total = "", 0
-        self._started = self._spoke = 0.0
+        self._spoke = 0.0
+        self._first: tuple[float, int] | None = None  # when something was first done: before it the engine was made
 
     def __enter__(self) -> Console:
         if sys.stderr.isatty():
@@ -52,7 +53,7 @@ class Console:
     def start(self, phase: str, total: int | None = None) -> None:
         """Begin a phase."""
         self._phase, self._total = phase, total or 0
-        self._started = self._spoke = time.monotonic()
+        self._spoke, self._first = time.monotonic(), None
         if self._bars is not None:
             if self._task is not None:
                 self._bars.remove_task(self._task)
@@ -63,12 +64,13 @@ class Console:
     def update(self, done: int) -> None:
         """Show how far the phase is."""
         now = time.monotonic()
-        rate = done / max(now - self._started, 1e-6)
+        since, before = self._first = self._first or (now, done)
+        rate = (done - before) / (now - since) if now > since else 0.0
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=done, rate=f"{rate:.0f}/s" if done else "")
-        elif now - self._spoke > PLAIN_EVERY:
+            self._bars.update(self._task, completed=done, rate=f"{rate:.0f}/s" if rate else "")
+        elif rate and now - self._spoke > PLAIN_EVERY:
             self._spoke = now
-            left = (self._total - done) / rate if rate else 0.0
+            left = (self._total - done) / rate
             typer.echo(f"{self._phase}: {done}/{self._total}, {rate:.0f} a second, {left:.0f} s left", err=True)
 
     def say(self, line: str) -> None:

@@ -15,7 +15,7 @@ def command(
     out: Path = typer.Option(Path("runs/solar-cells"), help="Folder of the run."),
     as_json: bool = typer.Option(False, "--json", help="Print result.json on stdout."),
 ) -> int:
-    """Train on 2,624 pictures of solar cells (package elpv-dataset, CC-BY-NC-SA-4.0): functional or defective?"""
+    """Tell defective solar cells from good ones: 2,624 pictures of the package elpv-dataset (CC-BY-NC-SA-4.0)."""
     from headstart import api
     from headstart.reporting.summary import summary_lines
 

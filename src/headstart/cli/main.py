@@ -56,7 +56,8 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output went away
         return INTERRUPTED
     except typer.TyperException as e:
-        return _fail(f"{getattr(e, 'format_message', lambda: e)()} (--help shows the way)", 2, arguments)
+        said = e.format_message() if hasattr(e, "format_message") else str(e)
+        return _fail(f"{said} (--help shows the way)", 2, arguments)
     except OSError as e:
         return _fail(str(_machine_error(e)), MachineError.exit_code, arguments)
     except MemoryError:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone
-from headstart.engine.choose import choose
+from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import StreamOptions, stream
 from headstart.images.load import load_image
 from headstart.images.open import Source
@@ -17,7 +17,7 @@ from headstart.images.open import Source
 def fresh_matrix(sources: Sequence[Source], backbone: Backbone, depths: Sequence[int]) -> NDArray[np.float32]:
     """Float32 vectors `(n, sum of dims)` of the given depths; every source must be readable."""
     names = [backbone.depths[d].name for d in depths]
-    engine, _ = choose(backbone.graph(), backbone.torch_module)
+    engine = OpenVinoEngine(backbone.graph(), names)  # what the saved classifier runs on, whatever embedded
     rows: list[NDArray[np.float32]] = []
     for batch in stream(sources, lambda s: load_image(s, backbone.preprocessing), engine, StreamOptions()):
         if batch.indices:

@@ -36,15 +36,16 @@ def bbc_cv(
     `criterion` `(C, n)`: what the choice looks at, larger is better (rightness, or minus log-loss);
     `correct` `(C, n)`: what is reported. Both out of fold. Groups are drawn together. Ties go to the first candidate.
     """
-    criterion = np.asarray(criterion, np.float64)
-    scores = np.asarray(correct, np.float64)
+    # float32 holds counts of draws exactly and halves hundreds of candidates times all rows
+    criterion = np.asarray(criterion, np.float32)
+    scores = np.asarray(correct, np.float32)
     if criterion.shape != scores.shape or criterion.ndim != 2 or criterion.shape[1] == 0:
         raise ValueError(f"expected two (C, n) arrays of one shape, not {criterion.shape} and {scores.shape}")
     n = criterion.shape[1]
     found: list[FloatArray] = []
     for counts in bootstrap_counts(n if groups is None else groups, seed, draws):
-        best = (counts @ criterion.T).argmax(axis=1)
-        left_out = (counts == 0).astype(np.float64)
+        best = (counts.astype(np.float32) @ criterion.T).argmax(axis=1)
+        left_out = (counts == 0).astype(np.float32)
         size = left_out.sum(axis=1)
         usable = size > 0
         found.append(((left_out * scores[best]).sum(axis=1)[usable]) / size[usable])

@@ -52,7 +52,7 @@ class Space:
 def open_space(columns: Columns, rows: IntArray, factors: FloatArray, rotate: bool) -> Space:
     """Standardise `rows` by their own moments, multiply by the columns' `factors` `(d,)`, and rotate if asked.
 
-    Rows fewer than columns are always rotated: it makes the problem smaller.
+    Rows fewer than half the columns are always rotated: it makes the problem much smaller.
     """
     X = columns.take(rows)
     mean = X.mean(axis=0, dtype=np.float64)
@@ -62,12 +62,17 @@ def open_space(columns: Columns, rows: IntArray, factors: FloatArray, rotate: bo
     scale = np.where(deviation <= CONSTANT, 1.0, deviation) / factors
     X /= scale.astype(np.float32)
     n, d = X.shape
-    if not rotate and n >= d:
+    if not rotate and 2 * n >= d:
         return Space(X, None, np.einsum("ij,ij->j", X, X, dtype=np.float64) / n, columns, mean, scale)
     if n >= d:
-        values, vectors = np.linalg.eigh((X.T @ X).astype(np.float64) / n)
+        gram = X.T @ X
+        gram /= np.float32(n)
+        # an orthonormal turn needs no more than float32, and many rows leave no room for more
+        values, vectors = np.linalg.eigh(gram)
+        del gram
         keep = values > NEGLIGIBLE * values[-1]
-        basis = vectors[:, keep].astype(np.float32)
+        basis = vectors if keep.all() else vectors[:, keep]
+        del vectors
         for start in range(0, n, ROWS):  # in place: a second copy of many rows would not fit
             X[start : start + ROWS, : basis.shape[1]] = X[start : start + ROWS] @ basis
         return Space(X[:, : basis.shape[1]], basis, values[keep], columns, mean, scale)

@@ -260,7 +260,9 @@ def _corrected(
     task: Task, screened: Sequence[Screened], candidates: Sequence[Judged], options: ProbeOptions
 ) -> Corrected:
     """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups)."""
-    rows = np.concatenate([s.correct for s in screened] + [c.correct[None] for c in candidates])[:, task.judged]
+    rows = np.concatenate([s.correct for s in screened] + [c.correct[None].astype(np.float32) for c in candidates])[
+        :, task.judged
+    ]
     return bbc_cv(rows, rows, _judged_groups(task, options), options.seed)
 
 

@@ -24,7 +24,7 @@ AFFORDABLE = 1.5e12
 CELLS = 40_000_000  # of one fold's training rows in float32: 160 MB
 STEPS = 20 * 6  # iterations per penalty x penalties visited, about
 
-KEPT_CELLS = 12_000_000  # float32 logits of a screen that are kept: 48 MB
+KEPT_CELLS = 6_000_000  # float32 logits of a screen that are kept: 24 MB
 LARGE = 16_000_000  # cells from which the first fold alone walks the path and the others take its best penalty
 RISE = 1.02  # held-out log-loss over that of the stronger penalty at which a fold leaves the path
 ROTATE_FROM = 8  # classes from which the rotation's eigenvalues cost less than the iterations they save
@@ -125,7 +125,7 @@ def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float])
         repeat, fold = where
         folds = task.folds[repeat]
         rows, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        space = open_space(columns, rows, factors, task.n_classes >= ROTATE_FROM)
+        space = open_space(columns, rows, factors, _rotates(task, columns.d))
         problem = problem_of(space, task.labels[rows], task.n_classes)
         outside = space.project(held)
         point: Point | None = None
@@ -159,6 +159,11 @@ def fit_head(task: Task, depth_set: DepthSet, kind: str, penalty: float, rows: I
             columns = Columns(tuple(m[rows] for m in columns.matrices), columns.mean, columns.scale)
         return fit_closed(columns, labels, task.n_classes, factors, kind, penalty)
     everything = np.arange(columns.n) if rows is None else rows
-    space = open_space(columns, everything, factors, task.n_classes >= ROTATE_FROM)
+    space = open_space(columns, everything, factors, _rotates(task, columns.d))
     point = fit_logistic(problem_of(space, labels, task.n_classes), penalty, None, FINAL_TOLERANCE)
     return space.head(*point.pair())
+
+
+def _rotates(task: Task, d: int) -> bool:
+    """Rotating saves iterations where there are many classes, but needs room beside the rows: not for many of them."""
+    return task.n_classes >= ROTATE_FROM and task.columns.n * d <= LARGE

@@ -23,9 +23,9 @@ def sentence(result: JSON) -> str:
     """What was trained, how good it is, against what."""
     accuracy, decision = result["accuracy"], result["decision"]
     if accuracy["top1"] is None:
-        return f"Trained a new head on {_places(decision)} of {decision['backbone']}; too few pictures to say how good."
+        return f"Trained a new head on {_places(result)} of {decision['backbone']}; too few pictures to say how good."
     return (
-        f"Trained a new head on {_places(decision)} of {decision['backbone']}: "
+        f"Trained a new head on {_places(result)} of {decision['backbone']}: "
         f"{_percent(accuracy['top1'])} of new pictures right ({_range(accuracy)}); "
         f"always naming the most frequent class would be {_percent(accuracy['baseline'])}."
     )
@@ -51,7 +51,7 @@ def _accuracy(result: JSON) -> list[str]:
         lines.append(f"  test pictures {_percent(test['top1'])} right ({_range(test)}) on {test['n']}{out}")
     curve = result["learning_curve"]
     if len(curve) > 1:
-        lines.append("  with fewer    " + ", ".join(f"{p['n']}: {_percent(p['top1'])}" for p in curve))
+        lines.append("  by number     " + ", ".join(f"{_percent(p['top1'])} with {p['n']}" for p in curve))
     return lines
 
 
@@ -64,10 +64,17 @@ def _findings(result: JSON) -> list[str]:
     return [f"  [{f['severity']}]".ljust(16) + f["title"] for f in result["findings"]]
 
 
-def _places(decision: JSON) -> str:
-    names = list(decision["depths"])
+def _places(result: JSON) -> str:
+    """The chosen depths in words: the last layer, depth x, x and y, x to y, all depths."""
+    names, known = list(result["decision"]["depths"]), [d["name"] for d in result["depths"]]
     if len(names) == 1:
         return "the last layer" if names[0] == "last" else f"depth {names[0]}"
+    if len(names) == 2:
+        return f"depths {names[0]} and {names[1]}"
+    if names == known:
+        return f"all {len(names)} depths"
+    if names == known[: len(names)] or not known:
+        return f"depths {names[0]} to {names[-1]}"
     return f"depths {', '.join(names[:-1])} and {names[-1]}"
 
 

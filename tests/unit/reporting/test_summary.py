@@ -44,7 +44,7 @@ def test_every_figure_is_shown() -> None:
     for piece in (
         "81.0 % with folds by file order",
         "90.0 % right (95 % interval 80.0 to 95.0) on 40, 2 left out",
-        "20: 70.0 %",
+        "70.0 % with 20",
         "[issue]",
         "300 pictures a second",
         "headstart predict runs/x",
