@@ -59,7 +59,7 @@ def against_oracle(data, cache, budget):
             yield {"stopped": f"after {budget:.0f} s of oracle"}
             return
         penalty = next((c.penalty for c in (head, *found.candidates) if c.kind == kind), 0.1)
-        X = m.embeddings.matrix(head.depths, rows=m.learn)
+        X = m.embeddings.matrix(head.depths, rows=m.learn).astype(np.float32)
         yield compare(X, m.labels, ready.folds[0], replace(head, kind=kind, penalty=penalty * strength))
 
 

@@ -58,7 +58,8 @@ def find_duplicates(
     exact = tuple(tuple(group) for group in by_hash.values() if len(group) > 1)
     conflicts = [i for group in exact if len({int(labels[j]) for j in group}) > 1 for i in group]
     first = np.array([group[0] for group in by_hash.values()], dtype=np.int64)
-    near, large = _sorted_out(n, near_groups(thumbnails[first], np.asarray(vectors)[first]), first, exact)
+    alone = slice(None) if len(first) == n else first  # a slice copies nothing
+    near, large = _sorted_out(n, near_groups(thumbnails[alone], np.asarray(vectors)[alone]), first, exact)
     return Duplicates(exact, near, large, tuple(sorted(conflicts)), tuple(sorted(_leaks(exact, parts))))
 
 

@@ -31,7 +31,7 @@ COSINE = 0.95  # ... features, standardised over the set, agree this well
 _SCREEN = 0.985  # correlation at 16 x 16, a quarter of the work; copies only gain by averaging
 _FLATTEST = 2.0  # grey levels of deviation; below, correlation is that of noise
 _BRIGHTER, _CONTRAST = 48.0, 1.67  # grey levels and ratio by which a copy may differ
-_ROWS, _COLUMNS, _PAIRS = 2048, 8192, 65536  # block sizes: 64 MB of float32 at a time
+_ROWS, _COLUMNS, _PAIRS = 1024, 8192, 65536  # block sizes: 32 MB of float32 at a time
 
 Floats = NDArray[np.float32]
 Pairs = NDArray[np.int64]

@@ -66,11 +66,11 @@ class Embeddings:
 
     def matrix(
         self, depth_indices: Sequence[int], rows: NDArray[np.integer] | NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
-        """Vectors of the given depths side by side, float32 `(rows, sum of dims)`."""
+    ) -> NDArray[np.float16]:
+        """Vectors of the given depths side by side, float16 `(rows, sum of dims)`."""
         chosen = slice(None) if rows is None else np.asarray(rows)
         parts = [self.vectors[d] for d in depth_indices]
-        return np.concatenate([part[chosen] for part in parts], axis=1, dtype=np.float32)
+        return np.concatenate([part[chosen] for part in parts], axis=1)
 
 
 def embed(sources: Sequence[Source], backbone: Backbone, options: EmbedOptions = EmbedOptions()) -> Embeddings:

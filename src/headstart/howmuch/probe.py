@@ -232,8 +232,9 @@ def _logistic_candidates(
     singles = [(i,) for i in range(len(task.columns.matrices))]
     sets: list[DepthSet] = [DepthSet(singles[-1], (1.0,))]
     widest = screened[-1].depth_set
+    wanted = 2 + (LOGISTIC_SETS if task.n_classes < MANY_CLASSES else 1)
     for depth_set in [widest, *(s.depth_set for s in _ranked(task, screened))]:
-        if depth_set not in sets and len(sets) < 2 + LOGISTIC_SETS:
+        if depth_set not in sets and len(sets) < wanted:
             sets.append(depth_set)
     found = []
     for depth_set in sets:

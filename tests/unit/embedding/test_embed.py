@@ -67,7 +67,7 @@ def test_rows_are_what_the_engine_says_of_each_picture(lite0: Backbone, files: l
 def test_matrix_puts_depths_side_by_side(lite0: Backbone, files: list[Path]) -> None:
     found = embed(files[:4], lite0)
     both = found.matrix([1, 7], np.array([3, 0]))
-    assert both.dtype == np.float32 and both.shape == (2, 24 + 1280)
+    assert both.dtype == np.float16 and both.shape == (2, 24 + 1280)
     np.testing.assert_array_equal(both[0, :24], found.vectors[1][3])
     np.testing.assert_array_equal(both[1, 24:], found.vectors[7][0])
     mask = np.array([True, False, False, True])
