@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Classifier:
     """Train on `data` (a folder with one sub-folder per class, train/ val/ test/, or a CSV) and return the classifier.
 
-    `options`: train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a script is run again and again),
+    `options`: budget ("30s", "5m", "2h"), train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a script is run again and again),
     progress. The run's folder is `out`, by default runs/NAME; `headstart.result(out)` gives result.json.
     """
     options.setdefault("when_exists", "overwrite")
@@ -29,6 +29,7 @@ def train(
     data: Path,
     out: Path | None = None,
     *,
+    budget: str | float = "5m",
     train: str = "auto",
     backbone: str = "auto",
     seed: int = 0,
@@ -37,7 +38,7 @@ def train(
 ) -> Run:
     """Like `fit`, but returns the run: its folder and its result."""
     from headstart.clock import Clock
-    from headstart.config import FitConfig
+    from headstart.config import FitConfig, seconds_of
     from headstart.pipeline import fit as run_fit
 
     clock = Clock(from_import=progress is not None)
@@ -45,6 +46,7 @@ def train(
         out=out or Path("runs") / _run_name(data),
         train=train,  # type: ignore[arg-type]  # FitConfig checks the value
         backbone=backbone,
+        budget=seconds_of(budget),
         seed=seed,
         when_exists=when_exists,  # type: ignore[arg-type]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,19 @@ from headstart.errors import UsageError
 
 Train = Literal["auto", "head"]
 WhenRunExists = Literal["refuse", "resume", "overwrite"]
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(budget: str | float) -> float:
+    """30, "30s", "5m" or "2h" in seconds. UsageError for anything else."""
+    if isinstance(budget, int | float):
+        return float(budget)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", budget.strip().lower())
+    if match is None:
+        raise UsageError(f"--budget {budget}: give a time such as 30s, 5m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,9 @@ class FitConfig:
     backbone: str = "auto"
     """Name of the pretrained network; see `headstart backbones`."""
 
+    budget: float = 300.0
+    """Seconds that may go into trying more training. A new head is always trained, whatever it takes."""
+
     seed: int = 0
     """The one integer behind every random choice of the run."""
 
@@ -34,6 +51,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.train not in ("auto", "head"):
             raise UsageError(f"--train {self.train}: choose auto or head (more training is not in this version)")
+        if not 0 < self.budget < float("inf"):
+            raise UsageError(f"a budget of {self.budget} seconds: give more than 0, such as 30s, 5m or 2h")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed}: give a whole number from 0 to {2**32 - 1}")
         if self.when_exists not in ("refuse", "resume", "overwrite"):

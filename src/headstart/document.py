@@ -191,7 +191,8 @@ def _similarity(told: Told) -> dict[str, Any]:
 def _engine(told: Told) -> dict[str, Any]:
     engine = told.material.embeddings.facts.engine
     if engine is None:
-        return {"device": "cpu", "name": "cache", "precision": "fp32", "images_per_second": None, "note": None}
+        note = "every vector came from the cache"
+        return {"device": "cpu", "name": "openvino", "precision": "fp32", "images_per_second": None, "note": note}
     return asdict(engine)
 
 

@@ -18,9 +18,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from headstart.artefact import pack, unpack
 from headstart.classifier.classifier import Classifier, is_many
 from headstart.clock import Clock
-from headstart.config import FitConfig
+from headstart.config import FitConfig, seconds_of
 from headstart.data.samples import from_lists
-from headstart.errors import UsageError
 from headstart.pipeline import train as train_on
 from headstart.progress import Silent
 from headstart.run import open_run
@@ -29,8 +28,8 @@ from headstart.run import open_run
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Transfer learning as a scikit-learn classifier; X is a list of pictures (paths, bytes of files, or arrays).
 
-    Parameters: `backbone` (see `headstart.backbones()`), `budget` (seconds for training beyond a new head; None in this
-    version), `train` ("head" or "auto"), `seed`, `out` (folder of the run; None keeps no files). After `fit`:
+    Parameters: `backbone` (see `headstart.backbones()`), `budget` (time for trying more training than a head: seconds, or
+    "5m"; None: five minutes), `train` ("head" or "auto"), `seed`, `out` (folder of the run; None keeps no files). After `fit`:
     `classes_`, `classifier_` (a `headstart.Classifier`, class names as text) and `result_` (the run's result.json).
     Pickling carries the files of the classifier, which are checked when they come back.
     """
@@ -38,7 +37,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         backbone: str = "efficientnet_lite0",
-        budget: float | None = None,
+        budget: str | float | None = None,
         train: str = "head",
         seed: int = 0,
         out: str | Path | None = None,
@@ -55,8 +54,6 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Unreadable pictures are left out and listed in `result_`. DataError (which see) when nothing can be learned,
         ValueError when X, y and groups do not fit together.
         """
-        if self.budget is not None:
-            raise UsageError("ImageClassifier(budget=...): only None in this version, it trains a new head")
         sources, labels = _pictures(X), column_or_1d(y)
         check_consistent_length(sources, labels, groups)
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
@@ -70,6 +67,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 out=folder,
                 train=self.train,  # type: ignore[arg-type]  # FitConfig checks the value
                 backbone=self.backbone,
+                budget=seconds_of("5m" if self.budget is None else self.budget),
                 seed=self.seed,
                 when_exists="overwrite",
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from headstart.embedding.reference import fresh_matrix
 from headstart.evaluation.calibrate import fit_temperature
 from headstart.head.linear import LinearHead
 from headstart.howmuch.probe import Probe
+from headstart.images.load import Source
 from headstart.material import Material
 from headstart.predictions import softmax
 from headstart.run import Run
@@ -50,11 +53,10 @@ def finish(run: Run, material: Material, backbone: Backbone, found: Probe, decis
         backbone.preprocessing,
     )
     artefact = _artefact(material, backbone, found, temperature, model, decision)
-    rows, expected = _expected(material, backbone, found, temperature)
-    sources = [material.samples.sources[material.learn[i]] for i in rows]
+    proof = _proof(material, backbone, found, temperature)
     # The check runs on the written files, before they take the place of an older classifier.
-    write_classifier(run.classifier, artefact, lambda folder: verify(folder, sources, expected, artefact.classes))
-    return Finished(temperature, len(rows))
+    write_classifier(run.classifier, artefact, proof)
+    return Finished(temperature, len(proof.sources))
 
 
 def _artefact(
@@ -81,12 +83,36 @@ def _artefact(
     )
 
 
-def _expected(
-    material: Material, backbone: Backbone, found: Probe, temperature: float
-) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
-    """Pictures to prove the classifier on, and their probabilities by a fresh fp32 pass and a head in numpy."""
+@dataclass(frozen=True)
+class _Proof:
+    """The saved classifier, from the files on, against the vectors that the accuracy was measured on.
+
+    Cached vectors are rounded to float16; pictures where that shows are passed through the backbone once more.
+    """
+
+    sources: list[Source]
+    expected: NDArray[np.floating]
+    classes: tuple[str, ...]
+    again: Callable[[list[Source]], NDArray[np.floating]]
+
+    def __call__(self, folder: Path) -> None:
+        verify(folder, self.sources, self.expected, self.classes, self._refine)
+
+    def _refine(self, rows: NDArray[np.intp]) -> NDArray[np.floating]:
+        return self.again([self.sources[i] for i in rows])
+
+
+def _proof(material: Material, backbone: Backbone, found: Probe, temperature: float) -> _Proof:
     depths = found.chosen.depths
-    cached = softmax(found.head.logits(material.embeddings.matrix(depths, material.learn)), temperature)
+
+    def probabilities(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        return softmax(found.head.logits(vectors), temperature)
+
+    cached = probabilities(material.embeddings.matrix(depths, material.learn))
     rows = pick_for_verification(cached, rules.verified_pictures(len(material.learn)).value)
-    fresh = fresh_matrix([material.samples.sources[material.learn[i]] for i in rows], backbone, depths)
-    return rows, softmax(found.head.logits(fresh), temperature)
+    return _Proof(
+        [material.samples.sources[material.learn[i]] for i in rows],
+        cached[rows],
+        material.samples.classes,
+        lambda sources: probabilities(fresh_matrix(sources, backbone, depths)),
+    )

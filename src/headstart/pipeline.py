@@ -84,8 +84,11 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
         interrupted = True
     said = findings.of_result(material, found, finished.temperature, evidence)
     told = document.Told(config, settings, material, found, finished, evidence, said, decision)
-    document.write(run, told, clock.seconds(), interrupted)
-    run.log("done", seconds=clock.seconds())
+    seconds = clock.seconds()
+    if seconds["total"] > config.budget:
+        progress.say(f"the frozen pass and the head took {seconds['total']:.0f} s: no time of the budget is left")
+    document.write(run, told, seconds, interrupted)
+    run.log("done", seconds=seconds)
     return run
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -35,13 +34,13 @@ def headstart(*arguments: object) -> Outcome:
 
 
 def child(*arguments: object, code: str | None = None, env: dict[str, str] | None = None) -> Outcome:
-    """One command (or a piece of Python) as a process of its own."""
+    """One command (or a piece of Python) as a process of its own; `env` is its whole environment."""
     command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "headstart"]
     done = subprocess.run(
         [*command, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, **(env or {})},
+        env=env,
         timeout=200,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

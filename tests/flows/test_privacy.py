@@ -29,7 +29,7 @@ def guarded(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "home").mkdir()
     env = {k: v for k, v in os.environ.items() if k not in ("CI", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
     return {
-        **dict.fromkeys(set(os.environ) - set(env), ""),
+        **env,
         "HOME": str(tmp_path / "home"),
         "GUARD_LOG": str(tmp_path / "connections"),
         "PYTHONPATH": str(tmp_path / "site"),

@@ -257,7 +257,7 @@ def test_one_picture_is_no_list_of_pictures(fitted, x):
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"backbone": "resnet9000"}, {"train": "everything"}, {"seed": -1}, {"budget": 60}]
+    "parameters", [{"backbone": "resnet9000"}, {"train": "everything"}, {"seed": -1}, {"budget": "soon"}]
 )
 def test_parameters_are_checked_in_fit(data, quick, parameters):
     with pytest.raises((UsageError, HeadstartError)) as caught:

@@ -6,7 +6,7 @@ within 1e-3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,18 @@ def pick_for_verification(probabilities: NDArray[np.floating], most: int = 256) 
     return np.argsort(_margins(probabilities), kind="stable")[:most]
 
 
-def verify(folder: Path, sources: Sequence[Source], expected: NDArray[np.floating], classes: Sequence[str]) -> None:
+def verify(
+    folder: Path,
+    sources: Sequence[Source],
+    expected: NDArray[np.floating],
+    classes: Sequence[str],
+    refine: Callable[[NDArray[np.intp]], NDArray[np.floating]] | None = None,
+) -> None:
     """Raise HeadstartError, naming the first picture, unless the classifier in `folder` gives `expected`.
 
     `expected`: probabilities (n, K) of `sources`, columns in the order of `classes`, computed independently of the
-    written model from fp32 features. The first pictures are also run in batches of 1, 2 and 7.
+    written model. Where they differ and `refine` is given, `refine(rows)` computes those rows anew, without the
+    rounding of cached vectors, and has the last word. The first pictures are also run in batches of 1, 2 and 7.
     """
     if not len(sources):
         raise ValueError("nothing to verify with")
@@ -41,6 +48,9 @@ def verify(folder: Path, sources: Sequence[Source], expected: NDArray[np.floatin
     if found.errors:
         first = min(found.errors)
         raise HeadstartError(f"{_name(sources, first)} could not be read any more: {found.errors[first]}")
+    if refine is not None and len(doubtful := np.flatnonzero(_wrong(expected, found.values))):
+        expected = np.array(expected)
+        expected[doubtful] = refine(doubtful)
     _compare(sources, expected, found.values, "read back from disk")
     pixels = np.stack([classifier.load_picture(source).pixels for source in sources[: max(BATCH_SIZES)]])
     for size in BATCH_SIZES:
@@ -48,18 +58,26 @@ def verify(folder: Path, sources: Sequence[Source], expected: NDArray[np.floatin
         _compare(sources, expected[: len(some)], classifier.run(some), f"in a batch of {len(some)}")
 
 
-def _compare(sources: Sequence[Source], expected: NDArray[np.floating], found: NDArray[np.floating], how: str) -> None:
+def _wrong(expected: NDArray[np.floating], found: NDArray[np.floating]) -> NDArray[np.bool_]:
     if expected.shape != found.shape:
         raise ValueError(f"expected {expected.shape} probabilities, the classifier gives {found.shape}")
-    difference = np.abs(np.asarray(expected, np.float64) - found).max(axis=1)
     other_class = (expected.argmax(axis=1) != found.argmax(axis=1)) & (_margins(expected) > TIE)
-    wrong = other_class | ~(difference <= PROBABILITY_TOLERANCE)  # so that NaN is wrong too
+    near = _difference(expected, found) <= PROBABILITY_TOLERANCE  # so that NaN is wrong too
+    return np.asarray(other_class | ~near)
+
+
+def _difference(expected: NDArray[np.floating], found: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(np.abs(np.asarray(expected, np.float64) - found).max(axis=1))
+
+
+def _compare(sources: Sequence[Source], expected: NDArray[np.floating], found: NDArray[np.floating], how: str) -> None:
+    wrong = _wrong(expected, found)
     if wrong.any():
         first = int(wrong.argmax())
         raise HeadstartError(
             f"the saved classifier, {how}, does not give what was measured on {_name(sources, first)}: "
-            f"probabilities differ by {difference[first]:.4f} ({int(wrong.sum())} of {len(wrong)} pictures differ); "
-            "nothing was accepted, please report this"
+            f"probabilities differ by {_difference(expected, found)[first]:.4f} "
+            f"({int(wrong.sum())} of {len(wrong)} pictures differ); nothing was accepted, please report this"
         )
 
 

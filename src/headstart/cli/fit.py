@@ -16,6 +16,7 @@ def command(
         ..., metavar="DATA", help="A folder with one sub-folder per class, train/ val/ test/, or a CSV."
     ),
     out: Path | None = typer.Option(None, help="Folder of the run [default: runs/ and the name of DATA]."),
+    budget: str = typer.Option("5m", help="Time for trying more training than a head (30s, 5m, 2h)."),
     train: str = typer.Option("auto", help="How much to train: auto, or head (a new head on the frozen backbone)."),
     backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
     seed: int = typer.Option(0, help="The one number behind every random choice."),
@@ -35,7 +36,16 @@ def command(
         raise UsageError("--resume and --overwrite exclude each other: choose one")
     when_exists = "resume" if resume else "overwrite" if overwrite else "refuse"
     with Console() as console:
-        run = api.train(data, out, train=train, backbone=backbone, seed=seed, when_exists=when_exists, progress=console)
+        run = api.train(
+            data,
+            out,
+            budget=budget,
+            train=train,
+            backbone=backbone,
+            seed=seed,
+            when_exists=when_exists,
+            progress=console,
+        )
     result = run.result()
     if as_json:
         print_json(result)

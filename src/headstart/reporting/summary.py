@@ -85,7 +85,7 @@ def _phases(seconds: JSON) -> str:
 def _engine(result: JSON) -> str:
     engine = result["engine"]
     rate = engine["images_per_second"]
-    speed = f", {rate:.0f} pictures a second" if rate else ""
+    speed = f", {rate:.0f} pictures a second" if rate else f", {engine['note']}" if engine.get("note") else ""
     return f"{engine['name']} {engine['precision']} on {engine['device']}{speed}"
 
 

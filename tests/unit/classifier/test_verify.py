@@ -115,3 +115,24 @@ def test_the_closest_calls_are_verified_first():
     probabilities = np.array([[0.9, 0.1], [0.51, 0.49], [0.3, 0.7], [0.5, 0.5]])
     assert pick_for_verification(probabilities, 3).tolist() == [3, 1, 2]
     assert pick_for_verification(probabilities).tolist() == [3, 1, 2, 0]
+
+
+def test_only_what_differs_is_computed_anew(run, photos, expected):
+    """Rounded vectors may miss the tolerance on a picture: the second look decides, on that picture alone."""
+    rounded = np.array(expected)
+    rounded[2] = np.roll(rounded[2], 1)
+    asked = []
+
+    def again(rows):
+        asked.append(rows.tolist())
+        return expected[rows]
+
+    verify(run / "classifier", photos, rounded, CLASSES, again)
+    assert asked == [[2]]
+    verify(run / "classifier", photos, expected, CLASSES, lambda rows: pytest.fail("nothing differs"))
+
+
+def test_a_second_look_does_not_excuse_a_wrong_classifier(tmp_path, artefact, photos, expected):
+    write_classifier(tmp_path / "c", spoiled(artefact, "_bias", lambda bias: -bias))
+    with pytest.raises(HeadstartError, match="differ"):
+        verify(tmp_path / "c", photos, expected, CLASSES, lambda rows: expected[rows])
