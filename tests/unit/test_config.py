@@ -20,13 +20,17 @@ def test_unknown_keys_are_refused() -> None:
         FitConfig.from_json({"out": "x", "epochs": 3})
 
 
-@pytest.mark.parametrize("wrong", [{"train": "everything"}, {"seed": -1}, {"seed": 2**32}, {"when_exists": "delete"}, {"budget": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"train": "everything"}, {"seed": -1}, {"seed": 2**32}, {"when_exists": "delete"}, {"budget": 0.0}]
+)
 def test_wrong_values_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError):
         FitConfig(Path("x"), **wrong)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1.5 m", 90), ("45", 45), (7, 7)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1.5 m", 90), ("45", 45), (7, 7)]
+)
 def test_budgets(text: str | float, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
