@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Classifier:
     """Train on `data` (a folder with one sub-folder per class, train/ val/ test/, or a CSV) and return the classifier.
 
-    `options`: budget ("30s", "5m", "2h"), train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a script is run again and again),
-    progress. The run's folder is `out`, by default runs/NAME; `headstart.result(out)` gives result.json.
+    `options`: budget ("30s", "5m", "2h"), train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a
+    script is run again and again), progress. The run's folder is `out`, by default runs/NAME;
+    `headstart.result(out)` gives result.json.
     """
     options.setdefault("when_exists", "overwrite")
     return load(train(Path(data), None if out is None else Path(out), **options).folder)

@@ -28,9 +28,10 @@ from headstart.run import open_run
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Transfer learning as a scikit-learn classifier; X is a list of pictures (paths, bytes of files, or arrays).
 
-    Parameters: `backbone` (see `headstart.backbones()`), `budget` (time for trying more training than a head: seconds, or
-    "5m"; None: five minutes), `train` ("head" or "auto"), `seed`, `out` (folder of the run; None keeps no files). After `fit`:
-    `classes_`, `classifier_` (a `headstart.Classifier`, class names as text) and `result_` (the run's result.json).
+    Parameters: `backbone` (see `headstart.backbones()`), `budget` (time for trying more training than a head: seconds,
+    or "5m"; None: five minutes), `train` ("head" or "auto"), `seed`, `out` (folder of the run; None keeps no files).
+    After `fit`: `classes_`, `classifier_` (a `headstart.Classifier`, class names as text) and `result_` (the run's
+    result.json).
     Pickling carries the files of the classifier, which are checked when they come back.
     """
 
