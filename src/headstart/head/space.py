@@ -20,6 +20,8 @@ IntArray = NDArray[np.integer]
 
 NEGLIGIBLE = 1e-7  # share of the largest eigenvalue below which a direction is rounding of float16 features
 
+PRECISE = 500  # rows up to which float64 costs nothing
+
 
 @dataclass(frozen=True)
 class Space:
@@ -76,9 +78,13 @@ def open_space(columns: Columns, rows: IntArray, factors: FloatArray, rotate: bo
         for start in range(0, n, ROWS):  # in place: a second copy of many rows would not fit
             X[start : start + ROWS, : basis.shape[1]] = X[start : start + ROWS] @ basis
         return Space(X[:, : basis.shape[1]], basis, values[keep], columns, mean, scale)
-    wide = X.astype(np.float64)
-    values, vectors = np.linalg.eigh(wide @ wide.T / n)
-    keep = values > NEGLIGIBLE * max(values[-1], 1e-30)
+    # Few rows: float64. Many: float32, half the time; the rows then pass through the basis like any others, so that
+    # its rounding is the same for rows learned from and rows judged.
+    precise = n <= PRECISE
+    wide = X.astype(np.float64) if precise else X
+    values, vectors = np.linalg.eigh(wide @ wide.T / wide.dtype.type(n))
+    keep = values > (NEGLIGIBLE if precise else 10 * NEGLIGIBLE) * max(values[-1], 1e-30)
     length = np.sqrt(n * values[keep])
     basis = ((wide.T @ vectors[:, keep]) / length).astype(np.float32)
-    return Space((vectors[:, keep] * length).astype(np.float32), basis, values[keep], columns, mean, scale)
+    turned = (vectors[:, keep] * length).astype(np.float32) if precise else X @ basis
+    return Space(turned, basis, values[keep], columns, mean, scale)

@@ -130,7 +130,8 @@ def probe(
     corrected = _corrected(task, screened, candidates, options)
     clock.lap("bootstrap")
     chosen = winner.candidate
-    with calm(task.columns.n * chosen.dim):
+    work = task.columns.n * chosen.dim * (task.n_classes if chosen.kind == "logistic" else 1)
+    with calm(work):
         curve = learning_curve(task, chosen, options.seed)
         clock.lap("curve")
         head = _cooled(fit_head(task, chosen.depth_set, chosen.kind, chosen.penalty), chosen.temperature)
@@ -232,7 +233,7 @@ def _logistic_candidates(
     singles = [(i,) for i in range(len(task.columns.matrices))]
     sets: list[DepthSet] = [DepthSet(singles[-1], (1.0,))]
     widest = screened[-1].depth_set
-    wanted = 2 + (LOGISTIC_SETS if task.n_classes < MANY_CLASSES else 1)
+    wanted = 2 + (LOGISTIC_SETS if task.n_classes < MANY_CLASSES else 0)
     for depth_set in [widest, *(s.depth_set for s in _ranked(task, screened))]:
         if depth_set not in sets and len(sets) < wanted:
             sets.append(depth_set)
