@@ -40,7 +40,7 @@ def main():
     data = pictures.generate(work / "pictures", a.count, a.megapixels)
     other = pictures.generate(work / "pictures-other", 70, a.megapixels, seed=1)
     if not kept.runs(kind="undisturbed"):
-        quiet.wait_until_quiet(kept)
+        quiet.wait_until_quiet(kept, patience=10)  # memory and kills, not seconds, are the point here
         env = child.environment(work / "home", headstart_fit.fresh_cache(work, other))
         done, result = headstart_fit.fit(data, work / "run-undisturbed", env)
         figures = {**done.figures(), **memory(done, result["seconds"])}
