@@ -15,7 +15,7 @@ def command(
     data: Path = typer.Argument(
         ..., metavar="DATA", help="A folder with one sub-folder per class, train/ val/ test/, or a CSV."
     ),
-    out: Path | None = typer.Option(None, help="Folder of the run [default: runs/ and the name of DATA]."),
+    out: Path | None = typer.Option(None, help="Folder of the run (runs/ and the name of DATA when not given)."),
     budget: str = typer.Option("5m", help="Time for trying more training than a head (30s, 5m, 2h)."),
     train: str = typer.Option("auto", help="How much to train: auto, or head (a new head on the frozen backbone)."),
     backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
