@@ -65,7 +65,7 @@ class Console:
         """Show how far the phase is."""
         now = time.monotonic()
         since, before = self._first = self._first or (now, done)
-        rate = (done - before) / (now - since) if now > since else 0.0
+        rate = (done - before) / (now - since) if now > since + 1.0 else 0.0
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, completed=done, rate=f"{rate:.0f}/s" if rate else "")
         elif rate and now - self._spoke > PLAIN_EVERY:
