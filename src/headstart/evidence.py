@@ -53,8 +53,7 @@ def gather(material: Material, split: Split, found: Probe, temperature: float) -
 
 def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], seed: int, how: str) -> OtherFolds | None:
     labels, n_classes = material.labels, len(material.samples.classes)
-    smallest = int(np.bincount(labels, minlength=n_classes).min())
-    split = make_split(labels, groups, seed, rules.folds(len(labels), smallest).value)
+    split = make_split(labels, groups, seed, rules.folds(int(np.bincount(labels).max())).value)
     matrix = material.embeddings.matrix(found.chosen.depths, material.learn)
     logits = out_of_fold(matrix, labels, n_classes, split.folds, found.chosen)
     both = found.judged & np.isfinite(logits).all(axis=1)

@@ -94,8 +94,7 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
 
 def fold_rules(material: Material) -> tuple[rules.Rule, rules.Rule]:
     """How many folds, how often."""
-    n, smallest = len(material.learn), int(np.bincount(material.labels).min())
-    return rules.folds(n, smallest), rules.repeats(n)
+    return rules.folds(int(np.bincount(material.labels).max())), rules.repeats(len(material.learn))
 
 
 def heads(material: Material, backbone: Backbone, split: Split) -> Probe:

@@ -44,14 +44,14 @@ def train(asked: str) -> Rule:
     return Rule("train", "head", "a new head on the frozen backbone is all that this version trains")
 
 
-def folds(n: int, smallest_class: int) -> Rule:
-    """Five folds where every class can be in every fold, fewer (at least two) where the smallest class is smaller."""
-    if smallest_class >= 5:
+def folds(largest_class: int) -> Rule:
+    """Five folds; fewer (at least two) only where no class has five pictures.
+
+    A class smaller than that is judged in as many folds as it has pictures; the others need not suffer for it.
+    """
+    if largest_class >= 5:
         return Rule("folds", 5, "the usual five: each head trains on 80 % of the pictures")
-    value = max(2, min(5, smallest_class))
-    if n >= 500:
-        return Rule("folds", 5, "five, although small classes are missing from some folds: the set is large enough")
-    return Rule("folds", value, f"the smallest class has {smallest_class} pictures")
+    return Rule("folds", max(2, largest_class), f"the largest class has {largest_class} pictures")
 
 
 def repeats(n: int) -> Rule:
