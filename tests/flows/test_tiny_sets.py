@@ -42,6 +42,8 @@ def test_a_class_with_a_single_picture_is_learned_but_not_judged(photos: Path, t
     done = headstart("fit", data, "--out", tmp_path / "r", "--json")
     assert done.code == 0, done.err
     single = sorted(photos.iterdir())[0].name
+    folds = {s["name"]: s["value"] for s in done.json["settings"]}["folds"]
+    assert folds == 5, "one small class must not cost the others their training pictures"
     assert "single_picture_class" in {f["code"] for f in done.json["findings"]}
     per_class = {c["class"]: c for c in done.json["accuracy"]["per_class"]}
     assert per_class[single]["n"] == 0
