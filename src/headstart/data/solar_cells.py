@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headstart.errors import MachineError
 
-MODULE = 60  # cells of a module: 60 in 39 of the 44 modules; the file order is module by module
+MODULE = 60  # cells per module, by assumption: the package does not say where one module ends; 45 groups result
 
 
 def find_cells() -> Path:

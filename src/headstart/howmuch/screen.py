@@ -167,5 +167,6 @@ def fit_head(task: Task, depth_set: DepthSet, kind: str, penalty: float, rows: I
 
 
 def _rotates(task: Task, d: int) -> bool:
-    """Rotating saves iterations where classes are many; its eigenvalues cost the third power of the smaller side."""
-    return task.n_classes >= ROTATE_FROM and min(task.columns.n, d) <= ROTATE_UP_TO
+    """Rotating saves iterations where classes are many, costs the smaller side's third power, and needs room."""
+    n = task.columns.n
+    return task.n_classes >= ROTATE_FROM and min(n, d) <= ROTATE_UP_TO and n * d <= LARGE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from headstart.reporting.summary import sentence, summary_lines
 
 RESULT: dict[str, Any] = {
@@ -63,3 +65,19 @@ def test_what_is_unknown_is_not_claimed() -> None:
 
 def test_an_interrupted_run_says_so() -> None:
     assert any("Interrupted" in line for line in summary_lines({**RESULT, "interrupted": True}, "runs/x"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (["last"], "the last layer"),
+        (["b"], "depth b"),
+        (["a", "b", "c"], "depths a to c"),
+        (["a", "b", "c", "last"], "all 4 depths"),
+        (["a", "c", "last"], "depths a, c and last"),
+    ],
+)
+def test_depths_in_words(chosen: list[str], words: str) -> None:
+    depths = [{"name": name, "top1": 0.5} for name in ("a", "b", "c", "last")]
+    decision = {"depths": chosen, "backbone": "x"}
+    assert f"on {words} of x" in sentence({**RESULT, "depths": depths, "decision": decision})
