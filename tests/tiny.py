@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headstart.artefact import Artefact
 from headstart.classifier.build import build_model
+from headstart.head.layered import Dense, Head, LayeredHead, tensors_of
 from headstart.head.linear import LinearHead
 from headstart.images.preprocess import Preprocessing
 
@@ -74,6 +76,17 @@ def tiny_head(depths: tuple[str, ...] = ("block1", "last"), k: int = len(CLASSES
     return LinearHead(rng.normal(0, 0.5, (k, mean.size)), rng.normal(0, 0.3, k), mean, scale)
 
 
+def tiny_layered_head(
+    depths: tuple[str, ...] = ("block1", "last"), widths: tuple[int, ...] = (6, 4), k: int = len(CLASSES)
+) -> LayeredHead:
+    """A random head with extra layers whose answers differ between pictures."""
+    rng = np.random.default_rng(2)
+    mean, scale = (np.concatenate([feature_moments()[depth][part] for depth in depths]) for part in (0, 1))
+    sizes = (mean.size, *widths, k)
+    layers = [Dense(rng.normal(0, 0.7, (b, a)), rng.normal(0, 0.5, b)) for a, b in pairwise(sizes)]
+    return LayeredHead(tuple(layers[:-1]), layers[-1], mean, scale)
+
+
 def nearest_mean_head(features: np.ndarray, labels: np.ndarray, k: int) -> LinearHead:
     """The head that chooses the class whose mean is nearest, in standardised features."""
     mean, scale = features.mean(0), features.std(0) + 1e-3
@@ -81,11 +94,18 @@ def nearest_mean_head(features: np.ndarray, labels: np.ndarray, k: int) -> Linea
     return LinearHead(means, -(means**2).sum(1) / 2, mean, scale)
 
 
+def stored(head: Head) -> dict[str, np.ndarray]:
+    """A linear head as its own float64 arrays, a layered one as fit stores it."""
+    if isinstance(head, LayeredHead):
+        return dict(tensors_of(head))
+    return {"weights": head.weights, "bias": head.bias, "mean": head.mean, "scale": head.scale}
+
+
 def tiny_artefact(
     depths: tuple[str, ...] = ("block1", "last"),
     classes: tuple[str, ...] = CLASSES,
     preprocessing: Preprocessing = PREPROCESSING,
-    head: LinearHead | None = None,
+    head: Head | None = None,
     temperature: float = 1.5,
 ) -> Artefact:
     head = head or tiny_head(depths, len(classes))
@@ -95,7 +115,7 @@ def tiny_artefact(
         backbone={"name": "tiny", "weights": "0" * 64},
         depths=depths,
         temperature=temperature,
-        head={"weights": head.weights, "bias": head.bias, "mean": head.mean, "scale": head.scale},
+        head=stored(head),
         model=build_model(tiny_graph(), depths, head, temperature, classes, preprocessing),
         decision={"train": "head", "why": "it was the best"},
         provenance={"seed": 0},

@@ -23,11 +23,20 @@ import pytest
 from onnx import TensorProto
 from safetensors.numpy import save
 
-from headstart.artefact import DOCUMENT, MODEL, WEIGHTS, class_list_hash, pack, read_classifier, write_classifier
+from headstart.artefact import (
+    DOCUMENT,
+    FORMAT,
+    MODEL,
+    WEIGHTS,
+    class_list_hash,
+    pack,
+    read_classifier,
+    write_classifier,
+)
 from headstart.artefact.document import seal
 from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError, MachineError
-from tiny import tiny_artefact
+from tiny import tiny_artefact, tiny_layered_head
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +188,7 @@ def test_indentation_may_change(folder, artefact):
 
 def test_a_newer_format_asks_for_an_upgrade(folder):
     content = document(folder)
-    content.update(format=2, headstart="3.1.0", something_new={"a": 1})
+    content.update(format=FORMAT + 1, headstart="3.1.0", something_new={"a": 1})
     (folder / DOCUMENT).write_bytes(seal(content))
     refused(folder, "made by a newer headstart", "3.1.0", "upgrade")
 
@@ -357,6 +366,33 @@ def test_a_head_that_cannot_be_right(folder, artefact, edit):
     edit(head)
     plant(folder, weights=save({name: np.ascontiguousarray(tensor) for name, tensor in head.items()}))
     refused(folder, "classifier")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda head: head.pop("hidden0.weights"), (WEIGHTS, "should hold the tensors")),
+        (lambda head: head.update({"hidden7.bias": np.zeros(3)}), (WEIGHTS, "should hold the tensors")),
+        (lambda head: head.update({"hidden0.bias": head["hidden0.bias"][1:]}), ("hidden0.weights has shape",)),
+        (lambda head: head.update({"hidden1.weights": head["hidden1.weights"][:, 1:]}), ("hidden1.weights has shape",)),
+        (lambda head: head.update({"hidden1.weights": head["hidden1.weights"] * np.inf}), ("NaN or infinity",)),
+        (lambda head: head.update({"hidden1.bias": np.zeros(4, np.int32)}), (WEIGHTS, "neither float32")),
+        (lambda head: [head.pop(name) for name in list(head) if "hidden" in name], (WEIGHTS, "not of format 2")),
+    ],
+)
+def test_extra_layers_that_cannot_be_right(tmp_path, edit, words):
+    layered = tiny_artefact(head=tiny_layered_head(widths=(6, 4)))
+    write_classifier(tmp_path / "classifier", layered)
+    head = dict(layered.head)
+    edit(head)
+    plant(tmp_path / "classifier", weights=save({name: np.ascontiguousarray(head[name]) for name in head}))
+    refused(tmp_path / "classifier", *words)
+
+
+def test_extra_layers_in_a_file_of_the_first_format_are_refused(tmp_path):
+    write_classifier(tmp_path / "classifier", tiny_artefact(head=tiny_layered_head()))
+    plant(tmp_path / "classifier", {**document(tmp_path / "classifier"), "format": 1})
+    refused(tmp_path / "classifier", WEIGHTS, "not of format 1")
 
 
 class Canary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import threading
@@ -10,10 +11,14 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from headstart.artefact import DOCUMENT, MODEL, WEIGHTS, pack, read_classifier, unpack, write_classifier
+from headstart.artefact.onnx_file import inspect_onnx
+from headstart.artefact.record import HEAD_TENSORS
+from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError, HeadstartError, MachineError
-from tiny import tiny_artefact
+from tiny import CLASSES, tiny_artefact, tiny_layered_head
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,26 @@ def test_what_is_written_is_read(tmp_path, artefact):
     assert same(read_classifier(tmp_path / "run" / "classifier"), artefact)
     assert sorted(path.name for path in (tmp_path / "run" / "classifier").iterdir()) == [DOCUMENT, MODEL, WEIGHTS]
     assert leftovers(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("widths", [(6,), (6, 4), (5,) * 8])
+def test_a_head_with_extra_layers_is_written_and_read(tmp_path, widths):
+    layered = tiny_artefact(head=tiny_layered_head(widths=widths))
+    write_classifier(tmp_path / "c", layered)
+    found = read_classifier(tmp_path / "c")
+    assert same(found, layered) and len(found.head) == 4 + 2 * len(widths)
+    assert json.loads((tmp_path / "c" / DOCUMENT).read_bytes())["format"] == 2
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    assert Classifier.load(tmp_path / "c").run(pixels).shape == (2, len(CLASSES))
+
+
+def test_the_files_of_a_linear_head_are_what_they_always_were():
+    """Format 1 and four tensors: versions before extra layers keep reading linear heads."""
+    artefact = tiny_artefact()
+    files = pack(artefact)
+    assert files[WEIGHTS] == save({name: np.asarray(artefact.head[name]) for name in HEAD_TENSORS})
+    assert json.loads(files[DOCUMENT])["format"] == 1
+    assert inspect_onnx(artefact.model).metadata["format"] == "1"
 
 
 @pytest.mark.parametrize("name", ["Žluťoučký kůň", "a\nb", "\udcff", "<script>", "日本", '"', " "])
@@ -94,6 +119,35 @@ def test_a_senseless_head_is_never_written(artefact, name, spoil):
     elif spoil == "dtype":
         head[name] = tensor.astype(np.float16)
     with pytest.raises(ValueError, match="head"):
+        dataclasses.replace(artefact, head=head)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda head: head.pop("hidden0.bias"), "should hold the tensors"),
+        (lambda head: head.pop("hidden0.weights") is head.pop("hidden0.bias"), "numbered from 0"),
+        (lambda head: head.update({"hidden2.bias": np.zeros(4)}), "should hold the tensors"),
+        (lambda head: head.update({f"hidden{i}.{p}": np.zeros(4) for i in range(9) for p in ("weights", "bias")}), "9"),
+        (lambda head: head.update({"hidden1.bias": head["hidden1.bias"][:-1]}), "hidden1.weights has shape"),
+        (lambda head: head.update({"hidden1.weights": head["hidden1.weights"].T.copy()}), "hidden1.weights has shape"),
+        (lambda head: head.update({"hidden0.weights": head["hidden0.weights"][:, 1:]}), "hidden0.weights has shape"),
+        (lambda head: head.update({"hidden0.bias": head["hidden0.bias"][None]}), "hidden0.bias has shape"),
+        (lambda head: head.update({"weights": head["weights"][:, 1:]}), "weights has shape"),
+        (lambda head: head.update({"hidden0.weights": head["hidden0.weights"] * np.nan}), "NaN"),
+        (lambda head: head.update({"hidden1.bias": head["hidden1.bias"].astype(np.float16)}), "neither float32"),
+        (
+            lambda head: head.update({"hidden1.bias": np.zeros(0), "hidden1.weights": np.zeros((0, 6)),
+                                      "weights": np.zeros((3, 0))}),
+            "has shape",
+        ),
+    ],
+)  # fmt: skip
+def test_senseless_extra_layers_are_never_written(spoil, complaint):
+    artefact = tiny_artefact(head=tiny_layered_head(widths=(6, 4)))
+    head = dict(artefact.head)
+    spoil(head)
+    with pytest.raises(ValueError, match=complaint):
         dataclasses.replace(artefact, head=head)
 
 

@@ -2,7 +2,7 @@
 
 from headstart.artefact.document import class_list_hash
 from headstart.artefact.read import DOCUMENT, MODEL, WEIGHTS, read_classifier, unpack
-from headstart.artefact.record import FORMAT, Artefact
+from headstart.artefact.record import FORMAT, Artefact, format_of
 from headstart.artefact.write import pack, write_classifier
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "WEIGHTS",
     "Artefact",
     "class_list_hash",
+    "format_of",
     "pack",
     "read_classifier",
     "unpack",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from headstart import __version__
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read
 HEAD_TENSORS = ("weights", "bias", "mean", "scale")
+MOST_HIDDEN = 8  # layers of a head
 
 
 @dataclass(frozen=True, eq=False)
 class Artefact:
     """A classifier at rest.
 
-    `head` holds the linear head on the concatenated features of `depths`, before temperature: `weights` (K, d),
-    `bias` (K,), `mean` and `scale` (d,), float32 or float64. `model` is the whole network as one ONNX file: uint8 NHWC
-    `images` in, calibrated `probabilities` (n, K) out. `backbone`, `decision` and `provenance` are plain JSON objects:
-    facts to show, never needed to predict. `created` is an ISO 8601 time, `headstart` the version that made it.
+    `head` holds the head on the concatenated features of `depths`, before temperature: `weights` (K, d), `bias` (K,),
+    `mean` and `scale` (d,), float32 or float64. With extra layers there are `hidden0.weights` (h0, d), `hidden0.bias`
+    (h0,), `hidden1.weights` (h1, h0) and so on, ReLU after each, and `weights` is (K, width of the last). `model` is
+    the whole network as one ONNX file: uint8 NHWC `images` in, calibrated `probabilities` (n, K) out. `backbone`,
+    `decision` and `provenance` are plain JSON objects: facts to show, never needed to predict. `created` is an ISO 8601
+    time, `headstart` the version that made it.
     """
 
     classes: tuple[str, ...]
@@ -61,17 +64,47 @@ def _check_names(what: str, names: object, least: int) -> None:
         raise ValueError(f"{what} has a name twice")
 
 
+def format_of(head: Collection[str]) -> int:
+    """The format of a classifier with these head tensors: 1 for a linear head, which every version reads; else 2."""
+    return 1 if set(head) == set(HEAD_TENSORS) else 2
+
+
+def hidden_layers(names: Collection[str]) -> int:
+    """How many extra layers a head of these tensors has; ValueError (short reason) unless they make up a head."""
+    count = (len(names) - len(HEAD_TENSORS)) // 2
+    hidden = [f"hidden{at}.{part}" for at in range(count) for part in ("weights", "bias")]
+    if set(names) != {*HEAD_TENSORS, *hidden}:
+        raise ValueError(
+            f"it should hold the tensors {', '.join(HEAD_TENSORS)}, those of hidden layers numbered from 0, "
+            "and nothing else"
+        )
+    if count > MOST_HIDDEN:
+        raise ValueError(f"it holds {count} hidden layers, more than {MOST_HIDDEN}")
+    return count
+
+
 def _check_head(head: Mapping[str, NDArray[np.floating]], k: int) -> None:
-    if set(head) != set(HEAD_TENSORS):
-        raise ValueError(f"the head's tensors are {sorted(head)}, not {sorted(HEAD_TENSORS)}")
+    try:
+        hidden = hidden_layers(head)
+    except ValueError as error:
+        raise ValueError(f"the head is not one: {error}") from None
     if any(tensor.dtype not in (np.float32, np.float64) for tensor in head.values()):
         raise ValueError("a tensor of the head is neither float32 nor float64")
-    d = head["mean"].size
-    shapes = {"weights": (k, d), "bias": (k,), "mean": (d,), "scale": (d,)}
-    for name, shape in shapes.items():
-        if head[name].shape != shape or d == 0:
+    for name, shape in _shapes(head, hidden, k).items():
+        if head[name].shape != shape or 0 in shape:
             raise ValueError(f"the head's {name} has shape {head[name].shape}, not {shape}")
         if not np.isfinite(head[name]).all():
             raise ValueError(f"the head's {name} holds NaN or infinity")
     if not (head["scale"] > 0).all():
         raise ValueError("the head's scale is not positive")
+
+
+def _shapes(head: Mapping[str, NDArray[np.floating]], hidden: int, k: int) -> dict[str, tuple[int, ...]]:
+    """The shape that every tensor must have: a layer takes as many numbers as the one before it has biases."""
+    width = head["mean"].size
+    shapes: dict[str, tuple[int, ...]] = {"mean": (width,), "scale": (width,)}
+    for at in range(hidden):
+        size = head[f"hidden{at}.bias"].size
+        shapes |= {f"hidden{at}.weights": (size, width), f"hidden{at}.bias": (size,)}
+        width = size
+    return {**shapes, "weights": (k, width), "bias": (k,)}

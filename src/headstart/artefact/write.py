@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headstart.artefact.document import class_list_hash, seal
 from headstart.artefact.read import DOCUMENT, MODEL, WEIGHTS, newest_set_aside, shown
-from headstart.artefact.record import FORMAT, Artefact
+from headstart.artefact.record import Artefact, format_of
 from headstart.errors import MachineError
 
 STALE_AFTER = 3600.0  # seconds; a leftover younger than this may belong to a process that is still writing
@@ -56,7 +56,7 @@ def pack(artefact: Artefact) -> dict[str, bytes]:
     head = {name: np.ascontiguousarray(tensor) for name, tensor in artefact.head.items()}
     contents = {WEIGHTS: save(head), MODEL: artefact.model}
     document = {
-        "format": FORMAT,
+        "format": format_of(artefact.head),
         "headstart": artefact.headstart,
         "created": artefact.created,
         "classes": list(artefact.classes),

@@ -1,6 +1,8 @@
-"""One ONNX file from the backbone's all-depths graph, the chosen depths and a linear head.
+"""One ONNX file from the backbone's all-depths graph, the chosen depths and a head.
 
     images -> backbone, cut at the chosen depths -> Concat -> Gemm (logits) -> Div (temperature) -> Softmax
+
+A head with extra layers puts a Gemm and a Relu per layer in front of the last Gemm.
 
 `onnx` is imported inside (0.1 to 0.3 s): only `fit` and `export` build models, predicting never does.
 """
@@ -13,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import __version__
-from headstart.artefact import FORMAT, class_list_hash
-from headstart.head.linear import LinearHead
+from headstart.artefact import class_list_hash, format_of
+from headstart.head.layered import Dense, Head, layers_of, tensors_of
 from headstart.images.preprocess import Preprocessing
 
 INPUT, OUTPUT = "images", "probabilities"
@@ -26,7 +29,7 @@ _PREFIX = "headstart_"  # of the names added here, so that they never meet those
 def build_model(
     graph: Path | bytes,
     depths: Sequence[str],
-    head: LinearHead,
+    head: Head,
     temperature: float,
     classes: Sequence[str],
     preprocessing: Preprocessing,
@@ -41,9 +44,10 @@ def build_model(
     import onnx
 
     source = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph, load_external_data=False)
-    _check_fit(source, depths, head, classes, preprocessing)
+    layers = layers_of(head)
+    _check_fit(source, depths, layers, classes, preprocessing)
     nodes, initializers = cut(source, depths)
-    head_nodes, head_tensors = _head_layers(depths, head, temperature)
+    head_nodes, head_tensors = _head_layers(depths, layers, temperature)
     joined = onnx.helper.make_graph(
         [*nodes, *head_nodes],
         "headstart_classifier",
@@ -58,7 +62,7 @@ def build_model(
         producer_name="headstart",
         producer_version=__version__,
     )
-    onnx.helper.set_model_props(model, _metadata(depths, temperature, classes, preprocessing))
+    onnx.helper.set_model_props(model, _metadata(depths, temperature, classes, preprocessing, head))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -94,17 +98,23 @@ def resize_rule(preprocessing: Preprocessing) -> str:
     )
 
 
-def _head_layers(depths: Sequence[str], head: LinearHead, temperature: float) -> tuple[list[Any], list[Any]]:
+def _head_layers(depths: Sequence[str], layers: Sequence[Dense], temperature: float) -> tuple[list[Any], list[Any]]:
     """Nodes and tensors from the depth outputs to `probabilities`."""
     from onnx import helper, numpy_helper
 
-    weights, bias = head.folded()
-    tensors = {"weights": weights, "bias": bias, "temperature": np.array(temperature)}
-    features = depths[0] if len(depths) == 1 else f"{_PREFIX}features"
-    joining = [] if len(depths) == 1 else [helper.make_node("Concat", list(depths), [features], axis=1)]
-    gemm_inputs = [features, f"{_PREFIX}weights", f"{_PREFIX}bias"]
-    nodes = [
-        *joining,
+    values = depths[0] if len(depths) == 1 else f"{_PREFIX}features"
+    nodes = [] if len(depths) == 1 else [helper.make_node("Concat", list(depths), [values], axis=1)]
+    tensors: dict[str, NDArray[np.floating]] = {}
+    for at, layer in enumerate(layers[:-1]):
+        name = f"hidden{at}"
+        tensors |= {f"{name}.weights": layer.weights, f"{name}.bias": layer.bias}
+        inputs = [values, f"{_PREFIX}{name}.weights", f"{_PREFIX}{name}.bias"]
+        nodes.append(helper.make_node("Gemm", inputs, [f"{_PREFIX}{name}.sums"], transB=1))
+        values = f"{_PREFIX}{name}"
+        nodes.append(helper.make_node("Relu", [f"{_PREFIX}{name}.sums"], [values]))
+    tensors |= {"weights": layers[-1].weights, "bias": layers[-1].bias, "temperature": np.array(temperature)}
+    gemm_inputs = [values, f"{_PREFIX}weights", f"{_PREFIX}bias"]
+    nodes += [
         helper.make_node("Gemm", gemm_inputs, [f"{_PREFIX}logits"], transB=1),
         helper.make_node("Div", [f"{_PREFIX}logits", f"{_PREFIX}temperature"], [f"{_PREFIX}calibrated"]),
         helper.make_node("Softmax", [f"{_PREFIX}calibrated"], [OUTPUT], axis=1),
@@ -114,7 +124,7 @@ def _head_layers(depths: Sequence[str], head: LinearHead, temperature: float) ->
 
 
 def _check_fit(
-    source: Any, depths: Sequence[str], head: LinearHead, classes: Sequence[str], preprocessing: Preprocessing
+    source: Any, depths: Sequence[str], layers: Sequence[Dense], classes: Sequence[str], preprocessing: Preprocessing
 ) -> None:
     if source.functions:
         raise ValueError("the backbone's graph holds functions: export it inlined")
@@ -128,7 +138,7 @@ def _check_fit(
         raise ValueError(f"the backbone's graph has no depth {missing[0]!r}; it has {', '.join(dims)}")
     if len(set(depths)) != len(depths) or not depths:
         raise ValueError("depths must be given, each once")
-    k, d = head.weights.shape
+    k, d = len(layers[-1].bias), layers[0].weights.shape[1]
     if d != sum(dims[depth] for depth in depths) or k != len(classes):
         raise ValueError(
             f"a head of {k} x {d} does not fit {len(classes)} classes and depths of {[dims[depth] for depth in depths]}"
@@ -136,11 +146,11 @@ def _check_fit(
 
 
 def _metadata(
-    depths: Sequence[str], temperature: float, classes: Sequence[str], preprocessing: Preprocessing
+    depths: Sequence[str], temperature: float, classes: Sequence[str], preprocessing: Preprocessing, head: Head
 ) -> dict[str, str]:
     return {
         "headstart": __version__,
-        "format": str(FORMAT),
+        "format": str(format_of(tensors_of(head))),
         "classes": json.dumps(list(classes)),
         "classes_sha256": class_list_hash(classes),
         "preprocessing": json.dumps(preprocessing.to_json(), sort_keys=True),

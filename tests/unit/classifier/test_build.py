@@ -14,10 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from headstart.artefact import class_list_hash
 from headstart.artefact.onnx_file import inspect_onnx
 from headstart.classifier.build import build_model
+from headstart.engine.openvino import OpenVinoEngine
+from headstart.head.layered import Dense, LayeredHead
 from headstart.head.linear import LinearHead
 from headstart.images.preprocess import Preprocessing
 from headstart.predictions import softmax
-from tiny import CLASSES, DIMS, PREPROCESSING, SIDE, tiny_graph, tiny_head
+from tiny import CLASSES, DIMS, PREPROCESSING, SIDE, tiny_graph, tiny_head, tiny_layered_head
 
 
 def pictures(n, seed=0):
@@ -51,6 +53,49 @@ def test_standardisation_is_folded_without_losing_digits():
     model = build_model(tiny_graph(), ["last"], head, 30.0, CLASSES, PREPROCESSING)
     exact = ((features - head.mean) / head.scale) @ head.weights.T + head.bias
     np.testing.assert_allclose(run(model, pictures(5))[0], softmax(exact, 30.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("depths", [("block0",), ("last", "block0"), tuple(DIMS)])
+@pytest.mark.parametrize("widths", [(6,), (8, 4), (1,), (5,) * 8])
+def test_it_computes_a_head_with_extra_layers(depths, widths):
+    head = tiny_layered_head(depths, widths)
+    model = build_model(tiny_graph(), depths, head, 0.6, CLASSES, PREPROCESSING)
+    batch = pictures(7)
+    expected = softmax(head.logits(np.concatenate(run(tiny_graph(), batch, list(depths)), axis=1)), 0.6)
+    for size in (1, 2, 7):
+        (found,) = run(model, batch[:size])
+        assert found.dtype == np.float32 and found.shape == (size, len(CLASSES))
+        np.testing.assert_allclose(found, expected[:size], atol=2e-5)
+    assert inspect_onnx(model).metadata["format"] == "2"
+
+
+def test_both_engines_agree_on_extra_layers():
+    model = build_model(tiny_graph(), ("last",), tiny_layered_head(("last",)), 1.0, CLASSES, PREPROCESSING)
+    found = OpenVinoEngine(model).run(pictures(7))["probabilities"]
+    np.testing.assert_allclose(found, run(model, pictures(7))[0], atol=1e-4)
+
+
+def test_the_standardisation_before_extra_layers_is_folded_without_losing_digits():
+    d = DIMS["last"]
+    features = np.concatenate(run(tiny_graph(), pictures(5), ["last"]), axis=1).astype(np.float64)
+    rng = np.random.default_rng(0)
+    first, last = (
+        Dense(rng.normal(size=(4, d)), rng.normal(size=4)),
+        Dense(rng.normal(size=(3, 4)), rng.normal(size=3)),
+    )
+    head = LayeredHead((first,), last, features.mean(0), np.full(d, 0.01))
+    model = build_model(tiny_graph(), ["last"], head, 30.0, CLASSES, PREPROCESSING)
+    hidden = np.maximum(((features - head.mean) / head.scale) @ first.weights.T + first.bias, 0)
+    np.testing.assert_allclose(
+        run(model, pictures(5))[0], softmax(hidden @ last.weights.T + last.bias, 30.0), atol=1e-4
+    )
+
+
+def test_extra_layers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="does not fit"):
+        build_model(tiny_graph(), ["block0"], tiny_layered_head(("last",)), 1.0, CLASSES, PREPROCESSING)
+    with pytest.raises(ValueError, match="does not fit"):
+        build_model(tiny_graph(), ["last"], tiny_layered_head(("last",)), 1.0, ("a", "b"), PREPROCESSING)
 
 
 def test_an_early_depth_carries_nothing_of_the_later_ones():
