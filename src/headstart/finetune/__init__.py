@@ -1,0 +1,1 @@
+"""Training more than the head: views, cut points, the loop. Imported only when more training is tried."""
