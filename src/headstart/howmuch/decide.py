@@ -1,4 +1,4 @@
-"""Decide: which candidate, and one sentence why. In this version every candidate is a head on the frozen backbone."""
+"""The `decision` part of result.json: how much was trained, what exactly, and one sentence why."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from typing import Any
 
 from headstart import rules
 from headstart.howmuch.probe import Probe
+from headstart.howmuch.verdict import Verdict
 
 
-def decide(found: Probe, backbone: str, train: rules.Rule) -> dict[str, Any]:
-    """The `decision` part of result.json."""
-    return {
-        "train": train.value,
+def decide(found: Probe, backbone: str, train: rules.Rule, verdict: Verdict | None = None) -> dict[str, Any]:
+    """What answer A is; with a `verdict`, what the race made of it.
+
+    `p_better`: that more training is better, when a race compared it; before that, that the chosen depths are better
+    than the last layer (`p_depths` always says so). `judged_by`: by which measure a race decided. `epochs` and `blend`
+    say what was trained.
+    """
+    judged = bool(found.judged.any())
+    decision: dict[str, Any] = {
+        "train": "head" if verdict is None else verdict.train,
         "depths": list(found.chosen.names),
         "backbone": backbone,
         "extra_layers": [],
@@ -19,8 +26,27 @@ def decide(found: Probe, backbone: str, train: rules.Rule) -> dict[str, Any]:
         "kind": found.chosen.kind,
         "penalty": found.chosen.penalty,
         "why": _why(found),
-        "p_better": found.p_better if found.judged.any() else None,
+        "p_better": found.p_better if judged else None,
+        "p_depths": found.p_better if judged else None,
     }
+    if verdict is None:
+        return decision
+    decision |= {"why": verdict.why, "why_depths": _why(found)}
+    if verdict.p_better is not None:
+        decision |= {"p_better": verdict.p_better, "judged_by": verdict.judged_by}
+    if verdict.arm is not None and verdict.version is not None:
+        arm = verdict.arm
+        decision |= {
+            "backbone": arm.backbone or backbone,
+            "extra_layers": list(arm.extra_layers),
+            "learning_rate": arm.learning_rate,
+            "kind": "layers" if arm.train == "extra" else "fine-tuned",
+            "penalty": None,
+            "epochs": verdict.version.epoch,
+            "blend": verdict.version.blend,
+            "fresh": arm.fresh,
+        }
+    return decision
 
 
 def _why(found: Probe) -> str:

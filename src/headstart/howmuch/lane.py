@@ -1,0 +1,108 @@
+"""A lane of the race: one arm, its finished units, whether it is still in, and what is reported of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.howmuch.arm import Arm, FoldResult
+from headstart.howmuch.plan import PlannedArm
+from headstart.howmuch.score import Score, score_of
+
+IntArray = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What became of an arm. `units`: finished ones; `score` over all of them, None when there is none.
+
+    `in_race`: neither failed nor stopped, so that it may be chosen. `seconds`: wall seconds of its units and what they
+    were `predicted_seconds` to take (of all folds where none ran). `refit_fits`: its final training fits into what is
+    left. `curve`: (seconds since the start of a fold, top-1), epoch by epoch, mean over its folds.
+    """
+
+    planned: PlannedArm
+    units: int
+    score: Score | None
+    status: Literal["run", "stopped", "not tried"]
+    why: str
+    in_race: bool
+    seconds: float
+    predicted_seconds: float
+    refit_seconds: float
+    refit_fits: bool
+    curve: tuple[tuple[float, float], ...]
+
+    @property
+    def arm(self) -> Arm:
+        """The arm itself."""
+        return self.planned.arm
+
+
+class Lane:
+    """One arm while the race runs."""
+
+    def __init__(self, planned: PlannedArm) -> None:
+        self.planned = planned
+        self.units: list[FoldResult] = []
+        self.score: Score | None = None
+        self.alive = True
+        self.why = ""
+        self._seconds = 0.0
+        self._predicted = 0.0
+        self._labels: IntArray | None = None
+
+    @property
+    def arm(self) -> Arm:
+        """The arm itself."""
+        return self.planned.arm
+
+    @property
+    def kind(self) -> str:
+        """Arms of one kind take equally long: one correction of the prediction serves them all."""
+        return self.arm.train + (" " + self.arm.backbone if self.arm.backbone else "")
+
+    def take(self, result: FoldResult, seconds: float, predicted: float, labels: IntArray) -> None:
+        """Add a finished unit; a failed one drops the arm."""
+        self._seconds += seconds
+        self._predicted += predicted
+        if result.failed is not None:
+            self.stop(f"dropped: {result.failed}")
+            return
+        self.units.append(result)
+        self._labels = labels
+        self.score = score_of(self.units, labels)
+
+    def stop(self, why: str) -> None:
+        """Take the arm out of the race."""
+        self.alive, self.why = False, why
+
+    def report(self, refit_seconds: float, refit_fits: bool, ended: str) -> ArmRun:
+        """What became of it, once the race has `ended`."""
+        tried = bool(self.units) or not self.alive
+        return ArmRun(
+            planned=self.planned,
+            units=len(self.units),
+            score=self.score,
+            status=("run" if self.alive else "stopped") if tried else "not tried",
+            why=self.why or (self.planned.why if tried else ended),
+            in_race=self.alive and bool(self.units),
+            seconds=self._seconds,
+            predicted_seconds=self._predicted if tried else self.planned.unit.seconds + self.planned.once.seconds,
+            refit_seconds=refit_seconds,
+            refit_fits=refit_fits,
+            curve=self._curve(),
+        )
+
+    def _curve(self) -> tuple[tuple[float, float], ...]:
+        if not self.units or self._labels is None:
+            return ()
+        epochs = min(len(u.logits) for u in self.units)
+        points = []
+        for e in range(epochs):
+            right = np.concatenate([u.logits[e].argmax(axis=1) == self._labels[u.rows] for u in self.units])
+            points.append((float(np.mean([u.seconds[e] for u in self.units])), float(right.mean())))
+        return tuple(points)

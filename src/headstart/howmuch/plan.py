@@ -1,0 +1,278 @@
+"""The plan: which arms are worth trying, in which order and why, and what each would take. Orders, never vetoes.
+
+The order comes from the cs231n quadrants (size x similarity): near and small: hardly anything; near and large: through;
+far and small: the last stages; far and large: deep. What cannot be judged within half of the time comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any
+
+from headstart.howmuch.allowance import Cost
+from headstart.howmuch.arm import Amount, Arm, amount_order, in_words
+
+WILL = "will be tried"
+CANNOT = "not affordable"
+
+# Relative learning rates (`finetune.schedule.Recipe`), small ones first
+RATES: Mapping[str, tuple[float | None, ...]] = {
+    "extra": (None,),
+    "norms": (3e-3, 1e-2),
+    "last": (3e-3, 1e-2),
+    "all": (3e-3, 1e-2),
+    "scratch": (1e-2,),
+}
+EXTRA_LAYERS = (256,)
+# Where to start: row = similarity, column = size. Everything else follows by its distance from here.
+SIZES = ("tiny", "small", "medium", "large")
+FIRST: Mapping[str, tuple[Amount, ...]] = {
+    "near": ("norms", "last-1", "last-2", "all"),
+    "middle": ("last-1", "last-2", "last-3", "all"),
+    "far": ("last-1", "last-2", "all", "all"),
+}
+CANNOT_TIER = 3
+COMFORTABLE = 0.5  # share of the time left that one arm may take in full without coming later for it
+
+
+@dataclass(frozen=True)
+class AmountCost:
+    """Measured on 16 pictures: seconds to train on one picture once and to judge one; per unit; once per amount."""
+
+    train_seconds: float
+    judge_seconds: float
+    setup_seconds: float = 0.0
+    once_seconds: float = 0.0  # filling the cut cache
+
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """What a plan is made from. `size` and `similarity` (None: not known) are places.
+
+    `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
+    optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
+    unit trains `epochs` on `folds` - 1 folds.
+    """
+
+    n: int
+    n_classes: int
+    images_per_class: float
+    size: str
+    similarity: str | None
+    costs: Mapping[Amount, AmountCost]
+    left: float
+    epochs: int = 8
+    folds: int = 5
+    repeats: int = 1
+    batch: int = 32
+    pinned: Amount = "auto"
+    extra_layers: tuple[int, ...] = ()
+    in_steps: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`."""
+
+    arm: Arm
+    unit: Cost
+    once: Cost
+    refit: Cost
+    why: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Arms in the order in which they start, and why this order. `pinned` as in the facts."""
+
+    arms: tuple[PlannedArm, ...]
+    folds: int
+    repeats: int
+    epochs: int
+    why: str
+    pinned: Amount = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: what `headstart plan --json` prints."""
+        arms = [
+            {
+                "train": p.arm.train,
+                "learning_rate": p.arm.learning_rate,
+                "fresh": p.arm.fresh,
+                "extra_layers": list(p.arm.extra_layers),
+                "backbone": p.arm.backbone,
+                "status": p.status,
+                "why": p.why,
+                "fold": asdict(p.unit),
+                "once": asdict(p.once),
+                "all_folds": asdict(p.unit * self.folds + p.once),
+                "refit": asdict(p.refit),
+            }
+            for p in self.arms
+        ]
+        return {
+            "why": self.why,
+            "pinned": None if self.pinned == "auto" else self.pinned,
+            "folds": self.folds,
+            "repeats": self.repeats,
+            "epochs": self.epochs,
+            "arms": arms,
+        }
+
+    def lines(self) -> list[str]:
+        """What `headstart plan` prints: one line per arm."""
+        found = [self.why]
+        for at, p in enumerate(self.arms, 1):
+            every = duration((p.unit * self.folds + p.once).seconds)
+            what = f"{at}. {named(p.arm)}: {every} to judge, {duration(p.refit.seconds)} to train in the end"
+            found.append(f"{what}; {p.why}" if p.status == WILL else f"{what}; {p.status}: {p.why}")
+        return found
+
+
+def plan(facts: PlanFacts) -> Plan:
+    """Arms by quadrant, each with its cost and a reason; what does not fit stays in the list as "not affordable"."""
+    if facts.pinned == "head":
+        return Plan((), facts.folds, facts.repeats, facts.epochs, "only a new head was asked for", "head")
+    amounts = [a for a in facts.costs if a not in ("scratch", "head") and _worth(a, facts)]
+    if facts.pinned != "auto":
+        amounts = [a for a in amounts if a == facts.pinned]
+    first = _first(amounts, facts)
+    arms = [arm for arm in _arms(_by_distance(amounts, first), first, facts)]
+    if "scratch" in facts.costs and facts.pinned in ("auto", "scratch"):
+        arms.append(Arm("scratch", RATES["scratch"][0], why="a reference: what the head start bought"))
+    tiers = [(_tier(p, facts), at, p) for at, p in enumerate(_planned(arm, facts) for arm in arms)]
+    ordered = [p for _, _, p in sorted(tiers, key=lambda t: (t[2].arm.train == "scratch", t[0], t[1]))]
+    return Plan(tuple(ordered), facts.folds, facts.repeats, facts.epochs, _why(first, facts), facts.pinned)
+
+
+def named(arm: Arm) -> str:
+    """An arm in a few words, such as "the last 2 stages (learning rate 0.001)"."""
+    parts = [f"learning rate {arm.learning_rate:g}"] if arm.learning_rate is not None else []
+    parts += ["a fresh head"] if arm.fresh else []
+    parts += ["layers of " + ", ".join(str(w) for w in arm.extra_layers)] if arm.extra_layers else []
+    parts += [arm.backbone] if arm.backbone else []
+    return in_words(arm.train) + (f" ({', '.join(parts)})" if parts else "")
+
+
+def duration(seconds: float) -> str:
+    """12.3 -> "12 s", 200 -> "3 min 20 s", 7300 -> "2 h 2 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 and whole < 600 else "")
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _worth(train: Amount, facts: PlanFacts) -> bool:
+    """Extra layers need pictures to learn from; they are raced where there are some, or where they were asked for."""
+    asked = bool(facts.extra_layers) or facts.pinned == "extra"
+    return train != "extra" or asked or facts.size in ("medium", "large")
+
+
+def _first(amounts: Sequence[Amount], facts: PlanFacts) -> Amount | None:
+    """The amount to start from: the quadrant's own, or the available one nearest to it."""
+    if not amounts:
+        return None
+    wanted = amount_order(FIRST[facts.similarity or "middle"][SIZES.index(facts.size)])
+    return min(amounts, key=lambda a: (abs(amount_order(a) - wanted), amount_order(a)))
+
+
+def _by_distance(amounts: Sequence[Amount], first: Amount | None) -> list[Amount]:
+    """From `first` outwards, less training before more."""
+    rising = sorted(amounts, key=amount_order)
+    if first is None:
+        return []
+    at = rising.index(first)
+    return sorted(rising, key=lambda a: (abs(rising.index(a) - at), amount_order(a)))
+
+
+def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> list[Arm]:
+    """Every amount with its likeliest rate, then a fresh head on far data, then the other rates."""
+    rounds: list[list[Arm]] = [[], [], []]
+    for train in amounts:
+        widths = (facts.extra_layers or EXTRA_LAYERS) if train == "extra" else facts.extra_layers
+        for turn, rate in enumerate(_by_likelihood(train, facts)):
+            why = _reason(train, first, facts) if turn == 0 else "another learning rate of the same amount"
+            rounds[turn].append(Arm(train, rate, extra_layers=widths, why=why))
+    fresh = []
+    deep = [a for a in amounts if a != "extra"]
+    if facts.similarity == "far" and deep:
+        train = next((a for a in deep if _tier(_planned(Arm(a), facts), facts) == 0), deep[0])
+        rate = max(r for r in _rates(train) if r is not None)
+        why = "far from the source a head that starts small can lead the network further"
+        fresh = [Arm(train, rate, fresh=True, extra_layers=facts.extra_layers, why=why)]
+    return rounds[0] + fresh + rounds[1] + rounds[2]
+
+
+def _rates(train: Amount) -> tuple[float | None, ...]:
+    return RATES["last" if train.startswith("last-") else train]
+
+
+def _by_likelihood(train: Amount, facts: PlanFacts) -> list[float | None]:
+    """Small rates first near the source, large ones first far from it (Li et al. 2020), else from the middle out."""
+    rates = list(_rates(train))
+    if facts.similarity == "near":
+        return rates
+    if facts.similarity == "far":
+        return rates[::-1]
+    middle = (len(rates) - 1) // 2
+    return sorted(rates, key=lambda r: abs(rates.index(r) - middle))
+
+
+def _reason(train: Amount, first: Amount | None, facts: PlanFacts) -> str:
+    if facts.pinned != "auto":
+        return "asked for"
+    if train == first:
+        return f"where to start with {facts.size} data {_far(facts)}"
+    less = first is not None and amount_order(train) < amount_order(first)
+    return f"{'less' if less else 'more'} training than where the quadrant starts"
+
+
+def _why(first: Amount | None, facts: PlanFacts) -> str:
+    if facts.pinned != "auto":
+        return f"only {in_words(facts.pinned)} was asked for; its learning rates are compared"
+    if first is None:
+        return "nothing but a new head can be trained here"
+    return (
+        f"{facts.images_per_class:g} pictures per class ({facts.size}), {_far(facts)}: "
+        f"start with {in_words(first)}, then less and more training; cheap before dear"
+    )
+
+
+def _far(facts: PlanFacts) -> str:
+    words = {"near": "near the source", "middle": "not far from the source", "far": "far from the source"}
+    return words[facts.similarity] if facts.similarity else "at an unknown distance from the source"
+
+
+def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
+    cost = facts.costs[arm.train]
+    held = facts.n / facts.folds
+    train = facts.n - held
+    judged = held * (facts.epochs + 1) * cost.judge_seconds  # every epoch, and the blend
+    unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
+    refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
+    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL)
+    if _tier(planned, facts) < CANNOT_TIER:
+        return planned
+    why = f"one fold and the final training take {duration((unit + planned.once + refit).seconds)}"
+    return PlannedArm(arm, unit, planned.once, refit, why, CANNOT)
+
+
+def _steps(pictures: float, facts: PlanFacts) -> int:
+    return facts.epochs * max(1, ceil(pictures / facts.batch - 1e-9))
+
+
+def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
+    """0: judged in full within half of the time; 1: within it; 2: one fold fits; 3: nothing does."""
+
+    def amount(cost: Cost) -> float:
+        return float(cost.steps) if facts.in_steps else cost.seconds
+
+    full = amount(planned.unit * facts.folds + planned.once + planned.refit)
+    if full <= facts.left:
+        return 0 if full <= COMFORTABLE * facts.left else 1
+    return 2 if amount(planned.unit + planned.once + planned.refit) <= facts.left else CANNOT_TIER

@@ -1,0 +1,316 @@
+"""The race: successive halving over (arm, repeat, fold) within an allowance, on out-of-fold results of the same folds.
+
+Jamieson & Talwalkar 2016, with folds as the resource instead of epochs: a fold trains to the end, so schedules
+are never compared half-way. The decision is made elsewhere (`verdict`); here is decided only what is worth more folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.evaluation.intervals import paired_standard_error
+from headstart.howmuch.allowance import Allowance, Cost
+from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner
+from headstart.howmuch.lane import ArmRun, Lane
+from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.plan import Plan, duration, named
+from headstart.howmuch.score import Score, frozen_on, ranked
+
+IntArray = NDArray[np.integer]
+
+ROOMY = 0.5  # share of the time left within which arms are judged in full rather than halved away
+ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
+PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
+SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
+HOPELESS = 2  # wrong answers of the frozen head up to which even an arm without any could not be told from it
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished unit, for showing progress: `top1` of the arm on all that it judged so far, None when it failed."""
+
+    arm: Arm
+    repeat: int
+    fold: int
+    top1: float | None
+    left: float
+    from_ledger: bool
+
+
+@dataclass(frozen=True)
+class RaceOptions:
+    """`ledger` keeps units over a kill; `tell` is called after every unit."""
+
+    ledger: Ledger | None = None
+    tell: Callable[[Step], None] | None = None
+
+
+@dataclass(frozen=True)
+class RaceResult:
+    """Every arm of the plan with what it reached; `ended`: why the race ended, in words.
+
+    `prediction_error`: mean of |measured / predicted - 1| over units, or None. `seconds`: wall seconds of the units.
+    """
+
+    runs: tuple[ArmRun, ...]
+    ended: str
+    interrupted: bool
+    seconds: float
+    prediction_error: float | None
+
+
+def race(
+    plan: Plan,
+    runner: Runner,
+    answer: FrozenAnswer,
+    folds: IntArray,
+    allowance: Allowance,
+    options: RaceOptions | None = None,
+) -> RaceResult:
+    """Run units of `plan` while they fit into `allowance`; never raises KeyboardInterrupt.
+
+    `folds` int64 `(repeats, n)`, -1 = never judged. Raises ValueError when a unit judged other rows than its fold.
+    """
+    running = _Race(plan, runner, answer, np.atleast_2d(folds), allowance, options or RaceOptions())
+    interrupted = False
+    try:
+        ended = running.run()
+    except KeyboardInterrupt:
+        ended, interrupted = "interrupted", True
+    return running.result(ended, interrupted)
+
+
+class _Race:
+    def __init__(
+        self,
+        plan: Plan,
+        runner: Runner,
+        answer: FrozenAnswer,
+        folds: IntArray,
+        allowance: Allowance,
+        options: RaceOptions,
+    ) -> None:
+        self._plan, self._runner, self._answer, self._folds = plan, runner, answer, folds
+        self._allowance, self._options = allowance, options
+        self._lanes = [Lane(planned) for planned in plan.arms]
+        self._racing = [x for x in self._lanes if x.arm.train != "scratch" or plan.pinned == "scratch"]
+        self._prepared: set[str] = set()  # amounts whose cut cache is filled
+        self._late = False
+        self._seconds = 0.0
+        parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
+        self._units = [(r, f) for r, of_repeat in enumerate(parts) for f in of_repeat]
+        self._once_through = len(parts[0]) if parts else 0
+
+    def run(self) -> str:
+        """All rungs; why it ended."""
+        if not self._units or not self._answer.judged.any():
+            return "no picture can be held out, so more training could not be judged"
+        if not self._lanes:
+            return "nothing to race"
+        if self._plan.pinned == "auto" and (reason := nothing_to_win(self._answer)) is not None:
+            return reason
+        self._first_rung()
+        done = 1
+        for target in self._rungs():
+            alive = self._alive()
+            if not alive:
+                break
+            for lane in self._keep(alive, done, target):
+                self._more(lane, target)
+            done = target
+        self._references()
+        return (
+            "what is left of the budget fits nothing more"
+            if self._late
+            else "everything that was worth trying is tried"
+        )
+
+    def result(self, ended: str, interrupted: bool) -> RaceResult:
+        runs = []
+        for lane in self._lanes:
+            seconds = self._allowance.seconds(lane.kind, lane.planned.refit)
+            fits = seconds <= PATIENCE if interrupted else self._allowance.fits(self._refit(lane), SLACK)
+            runs.append(lane.report(seconds, fits, ended))
+        return RaceResult(tuple(runs), ended, interrupted, self._seconds, self._allowance.error())
+
+    def _rungs(self) -> list[int]:
+        """Units per arm: doubled up to all folds of one repeat, then repeat by repeat."""
+        targets, done = [], 1
+        while done < self._once_through:
+            done = min(2 * done, self._once_through)
+            targets.append(done)
+        starts = [sum(r < repeat for r, _ in self._units) for repeat in range(2, len(self._folds) + 1)]
+        return targets + starts
+
+    def _first_rung(self) -> None:
+        """The first fold of every arm that fits, in the order of the plan; the best one so far can still finish."""
+        for lane in self._racing:
+            need = self._unit(lane) + self._refits(lane)
+            if not self._allowance.fits(need) and not self._free(lane):
+                lane.why, self._late = self._too_dear(lane), True
+                continue
+            alive = self._alive()
+            if alive and not self._free(lane):
+                best = self._order(alive)[0]
+                finish = self._unit(best) * (self._once_through - 1)
+                if self._allowance.fits(finish + self._refits(best)) and not self._allowance.fits(need + finish):
+                    lane.why, self._late = "the time that is left goes into judging what was tried", True
+                    continue
+            self._step(lane)
+
+    def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
+        """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""
+        order = self._drop_beaten(self._order(alive), done)
+        count = min(len(order), max(2, (len(order) + 1) // 2)) if target <= self._once_through else min(len(order), 2)
+        if target <= self._once_through:
+            rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order])
+            count = max(count, int(np.searchsorted(rest, ROOMY * self._allowance.left(), side="right")))
+        while count > 1 and not self._allowance.fits(self._rung_cost(order[:count], target)):
+            count, self._late = count - 1, True
+        for lane in order[count:]:
+            if target <= self._once_through:
+                lane.stop(f"others were better after {_times(len(lane.units), 'fold')}")
+        return order[:count]
+
+    def _rung_cost(self, lanes: list[Lane], target: int) -> float:
+        """All of a rung, and the rest of the folds for the first of `lanes`."""
+        cost = sum(self._unit(x) * max(0, target - len(x.units)) for x in lanes)
+        return cost + self._unit(lanes[0]) * max(0, self._once_through - target) + self._refits(*lanes)
+
+    def _more(self, lane: Lane, target: int) -> None:
+        """Units of a lane up to `target`, as far as the time allows."""
+        while lane.alive and len(lane.units) < min(target, len(self._units)):
+            if not self._allowance.fits(self._unit(lane) + self._refits(lane)) and not self._free(lane):
+                lane.why, self._late = f"the time ended after {_times(len(lane.units), 'fold')}", True
+                return
+            self._step(lane)
+
+    def _drop_beaten(self, order: list[Lane], done: int) -> list[Lane]:
+        """Without the arms whose 90 % interval against the leader, or against the frozen head, lies below zero."""
+        leader, kept = order[0], []
+        groups = self._answer.groups
+        for lane in order:
+            score = _scored(lane)
+            right, losses = frozen_on(self._answer, score.rows)
+            own, own_losses = score.correct[score.chosen], score.losses[score.chosen]
+            against = None
+            worse = self._plan.pinned == "auto" and own_losses.mean() > losses.mean()
+            if worse and _beaten(own, right, None if groups is None else groups[score.rows]):
+                against, gap = "the new head", right.mean() - own.mean()
+            elif lane is not leader:
+                best = _scored(leader)
+                rows = np.intersect1d(score.rows, best.rows, assume_unique=True)
+                mine, its = score.at(rows)[0][score.chosen], best.at(rows)[0][best.chosen]
+                if len(rows) and _beaten(mine, its, None if groups is None else groups[rows]):
+                    against, gap = named(leader.arm), its.mean() - mine.mean()
+            if against is None:
+                kept.append(lane)
+            else:
+                lane.stop(f"{100 * gap:.1f} points behind {against} after {_times(min(done, len(lane.units)), 'fold')}")
+        return kept
+
+    def _references(self) -> None:
+        """From scratch, once, when all else is done: it shows what the head start bought."""
+        for lane in self._lanes:
+            if lane not in self._racing:
+                if self._allowance.fits(self._unit(lane) + self._refits()) or self._free(lane):
+                    self._step(lane)
+                else:
+                    lane.why = self._too_dear(lane)
+
+    def _step(self, lane: Lane) -> None:
+        """One unit: read back or run, kept, counted, scored."""
+        repeat, fold = self._units[len(lane.units)]
+        ledger = self._options.ledger
+        predicted = self._predicted(lane)
+        found = None if ledger is None else ledger.read(lane.arm, repeat, fold)
+        before = self._allowance.left()
+        result = found or self._run(lane.arm, repeat, fold)
+        seconds = before - self._allowance.left()
+        if found is None and ledger is not None:
+            ledger.write(lane.arm, repeat, fold, result)
+        if found is not None or self._allowance.in_steps:
+            seconds = float(result.seconds[-1]) if len(result.seconds) else 0.0
+        self._prepared.add(lane.kind)
+        self._allowance.spend(lane.kind, predicted, 0.0 if result.failed else seconds, result.steps)
+        self._seconds += seconds
+        lane.take(result, seconds, predicted.seconds, self._answer.labels)
+        if self._options.tell is not None:
+            top1 = None if lane.score is None or result.failed else lane.score.top1
+            self._options.tell(Step(lane.arm, repeat, fold, top1, self._allowance.left(), found is not None))
+
+    def _run(self, arm: Arm, repeat: int, fold: int) -> FoldResult:
+        held = np.flatnonzero(self._folds[repeat] == fold)
+        try:
+            result = self._runner(arm, repeat, fold)
+        except MemoryError:
+            result = failed_unit(held, "out of memory")
+        if result.failed is None and (not len(result.logits) or not np.isfinite(result.logits).all()):
+            result = failed_unit(held, "the loss became NaN", result.steps)
+        if result.failed is None and not np.array_equal(np.sort(result.rows), held):
+            raise ValueError(f"{arm.key} judged {len(result.rows)} rows that are not fold {fold} of repeat {repeat}")
+        return result
+
+    def _free(self, lane: Lane) -> bool:
+        """Whether the next unit can be read back without spending anything."""
+        if self._allowance.in_steps or self._options.ledger is None:
+            return False
+        return self._options.ledger.read(lane.arm, *self._units[len(lane.units)]) is not None
+
+    def _predicted(self, lane: Lane) -> Cost:
+        planned = lane.planned
+        return planned.unit if lane.kind in self._prepared else planned.unit + planned.once
+
+    def _unit(self, lane: Lane) -> float:
+        return self._allowance.cost(lane.kind, self._predicted(lane))
+
+    def _refit(self, lane: Lane) -> float:
+        return self._allowance.cost(lane.kind, lane.planned.refit)
+
+    def _refits(self, *lanes: Lane) -> float:
+        """The dearest final training that may still be wanted: of `lanes` and of everything that is in the race."""
+        return max((self._refit(x) for x in (*self._alive(), *lanes)), default=0.0)
+
+    def _alive(self) -> list[Lane]:
+        return [x for x in self._racing if x.alive and x.score is not None]
+
+    def _order(self, lanes: list[Lane]) -> list[Lane]:
+        return [lanes[i] for i in ranked([_scored(x) for x in lanes], self._answer.groups)]
+
+    def _too_dear(self, lane: Lane) -> str:
+        fold, refit = self._predicted(lane), lane.planned.refit
+        return (
+            f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))} and the final training "
+            f"{duration(self._allowance.seconds(lane.kind, refit))}: more than was left"
+        )
+
+
+def nothing_to_win(answer: FrozenAnswer) -> str | None:
+    """Why no arm could be told from the frozen head, however good; None where one could."""
+    wrong = int((answer.logits.argmax(axis=1) != answer.labels)[answer.judged].sum())
+    if wrong > HOPELESS:
+        return None
+    return f"the new head leaves nothing to win: {wrong} of {int(answer.judged.sum())} pictures are wrong"
+
+
+def failed_unit(rows: IntArray, why: str, steps: int = 0) -> FoldResult:
+    """A unit that gave nothing."""
+    return FoldResult(rows, np.zeros((0, len(rows), 0), np.float32), np.zeros(0, np.float32), steps, failed=why)
+
+
+def _beaten(own: NDArray[np.floating], other: NDArray[np.floating], groups: IntArray | None) -> bool:
+    upper = own.mean() - other.mean() + ONE_SIDED_95 * paired_standard_error(own, other, groups)
+    return bool(upper < 0)
+
+
+def _scored(lane: Lane) -> Score:
+    assert lane.score is not None  # noqa: S101  (lanes without a score never get here)
+    return lane.score
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")

@@ -1,0 +1,127 @@
+"""The plan orders by quadrant and cost, vetoes nothing, and says why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from headstart.howmuch.arm import amount_order
+from headstart.howmuch.plan import CANNOT, WILL, AmountCost, PlanFacts, duration, plan
+
+SPEED = {"norms": 100, "last-1": 1400, "last-2": 400, "last-3": 250, "all": 80, "extra": 5000, "scratch": 80}
+COSTS = {train: AmountCost(1 / speed, 0.3 / speed) for train, speed in SPEED.items()}
+FACTS = PlanFacts(600, 10, 60, "medium", "middle", COSTS, left=1e6)
+
+
+def first_of(**changes):
+    return plan(replace(FACTS, **changes)).arms[0].arm
+
+
+@pytest.mark.parametrize(
+    ("size", "similarity", "first"),
+    [
+        ("tiny", "near", "norms"),
+        ("small", "near", "last-1"),
+        ("large", "near", "all"),
+        ("tiny", "far", "last-1"),
+        ("large", "far", "all"),
+        ("medium", "middle", "last-3"),
+        ("small", None, "last-2"),
+    ],
+)
+def test_the_quadrant_says_where_to_start(size, similarity, first):
+    assert first_of(size=size, similarity=similarity).train == first
+
+
+def test_nothing_is_vetoed_but_extra_layers_on_few_pictures():
+    for size in ("tiny", "small", "medium", "large"):
+        for similarity in ("near", "middle", "far"):
+            amounts = {p.arm.train for p in plan(replace(FACTS, size=size, similarity=similarity)).arms}
+            assert amounts >= {"norms", "last-1", "last-2", "last-3", "all", "scratch"}
+            assert ("extra" in amounts) == (size in ("medium", "large"))
+    asked = plan(replace(FACTS, size="tiny", extra_layers=(64, 32)))
+    assert {p.arm.extra_layers for p in asked.arms if p.arm.train == "extra"} == {(64, 32)}
+
+
+def test_two_or_three_rates_each_the_small_ones_first_near_the_source():
+    for similarity, ordered in (
+        ("near", [3e-4, 1e-3, 3e-3]),
+        ("far", [3e-3, 1e-3, 3e-4]),
+        ("middle", [1e-3, 3e-4, 3e-3]),
+    ):
+        arms = plan(replace(FACTS, similarity=similarity)).arms
+        assert [p.arm.learning_rate for p in arms if p.arm.train == "last-1" and not p.arm.fresh] == ordered
+    keys = [p.arm.key for p in arms]
+    assert len(set(keys)) == len(keys)
+
+
+def test_far_data_gets_a_fresh_head():
+    assert not any(p.arm.fresh for p in plan(replace(FACTS, similarity="near")).arms)
+    assert [p.arm.train for p in plan(replace(FACTS, similarity="far")).arms if p.arm.fresh] == ["all"]
+    short = plan(replace(FACTS, similarity="far", left=200))
+    assert [p.arm.train for p in short.arms if p.arm.fresh] == ["last-2"]  # the first that can be judged in time
+
+
+def test_scratch_comes_last_whatever_it_costs():
+    assert plan(replace(FACTS, left=500)).arms[-1].arm.train == "scratch"
+
+
+def test_a_pinned_amount_races_its_rates_only():
+    pinned = plan(replace(FACTS, pinned="last-2"))
+    assert {p.arm.train for p in pinned.arms} == {"last-2"} and len(pinned.arms) == 3
+    assert pinned.arms[0].why == "asked for" and pinned.pinned == "last-2"
+    assert plan(replace(FACTS, pinned="head")).arms == ()
+    assert [p.arm.train for p in plan(replace(FACTS, pinned="scratch")).arms] == ["scratch"]
+    assert plan(replace(FACTS, pinned="extra", size="tiny")).arms[0].arm.extra_layers
+
+
+def test_dear_arms_come_later_and_unaffordable_ones_stay_with_their_price():
+    rich = plan(replace(FACTS, size="large"))
+    assert rich.arms[0].arm.train == "all"
+    poor = plan(replace(FACTS, size="large", left=120))
+    assert poor.arms[0].arm.train != "all"
+    assert {p.arm.key for p in poor.arms} == {p.arm.key for p in rich.arms}
+    statuses = {p.arm.train: p.status for p in poor.arms}
+    assert statuses["last-1"] == WILL
+    none = plan(replace(FACTS, left=1.0))
+    assert {p.status for p in none.arms if p.arm.train != "extra"} == {CANNOT}
+    assert "take" in none.arms[0].why
+
+
+def test_costs_add_up():
+    facts = replace(FACTS, costs={"last-1": AmountCost(0.01, 0.001, 2.0, 7.0)}, folds=5, epochs=8)
+    planned = plan(facts).arms[0]
+    assert planned.unit.seconds == pytest.approx(2 + 8 * 480 * 0.01 + 120 * 9 * 0.001)
+    assert planned.refit.seconds == pytest.approx(2 + 8 * 600 * 0.01)
+    assert planned.once.seconds == 7
+    assert (planned.unit.steps, planned.refit.steps) == (8 * 15, 8 * 19)
+    steps = plan(replace(facts, in_steps=True, left=150))
+    assert steps.arms[0].status == CANNOT
+    assert plan(replace(facts, in_steps=True, left=272)).arms[0].status == WILL
+
+
+def test_it_can_be_read_by_people_and_programs():
+    made = plan(replace(FACTS, left=60))
+    document = json.loads(json.dumps(made.to_json(), allow_nan=False))
+    assert len(document["arms"]) == len(made.arms) and document["arms"][0]["all_folds"]["seconds"] > 0
+    lines = made.lines()
+    assert len(lines) == 1 + len(made.arms)
+    assert lines[0].startswith("60 pictures per class (medium)")
+    assert any("not affordable" in line for line in lines)
+
+
+def test_the_likeliest_rate_of_every_amount_comes_before_second_rates():
+    arms = [p.arm.train for p in plan(FACTS).arms if p.arm.train != "scratch"]
+    first_round = arms[: len(set(arms))]
+    assert sorted(first_round, key=amount_order) == sorted(set(arms), key=amount_order)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (9.97, "10 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"), (3000, "50 min"),
+     (7300, "2 h 1 min")],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert duration(seconds) == text

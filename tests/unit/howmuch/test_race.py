@@ -1,0 +1,240 @@
+"""The race: who gets more folds, never more than the allowance, and the same end after every kill."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headstart.howmuch.allowance import Allowance
+from headstart.howmuch.arm import Arm, FoldResult
+from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.race import RaceOptions, failed_unit, race
+from headstart.howmuch.verdict import judge_race
+from race_world import World
+
+FOUR = ("norms", "last-1", "last-2", "all")
+
+
+def start(world, plan, allowance=None, runner=None, **options):
+    allowance = allowance or world.clock(1e6)
+    return race(plan, runner or world.run, world.answer(), world.folds, allowance, RaceOptions(**options))
+
+
+def test_the_clearly_better_arm_gets_every_fold_and_the_worse_ones_do_not():
+    world = World(n=300, gains={"last-2": 0.06, "all": -0.2, "norms": -0.2})
+    found = start(world, world.plan(FOUR), world.clock(34))
+    runs = {r.arm.key: r for r in found.runs}
+    best = max(found.runs, key=lambda r: (r.units, r.score.top1 if r.score else 0))
+    assert best.arm.train == "last-2" and best.units == 5
+    assert all(r.status == "stopped" and r.units < 5 for r in found.runs if r.arm.train in ("norms", "all"))
+    assert "points behind" in runs["all_lr0.001"].why or "others were better" in runs["all_lr0.001"].why
+    assert len(world.log) == sum(r.units for r in found.runs) < 60
+
+
+def test_arms_that_are_beaten_beyond_noise_get_no_more_folds_however_much_time_there_is():
+    world = World(n=600, gains={"all": -0.1, "norms": -0.1, "last-1": 0.05})
+    found = start(world, world.plan(FOUR))
+    for run in found.runs:
+        if run.arm.train in ("all", "norms"):
+            assert run.status == "stopped" and run.units < 5 and "points behind" in run.why
+    assert max(r.units for r in found.runs) == 5
+
+
+def test_every_arm_starts_on_the_same_fold_in_the_order_of_the_plan():
+    world = World()
+    plan = world.plan(FOUR)
+    start(world, plan)
+    assert world.log[:12] == [(p.arm.key, 0, 0) for p in plan.arms]
+
+
+@pytest.mark.parametrize("total", [0.5, 2.0, 3.0, 8.0, 20.0, 45.0])
+@pytest.mark.parametrize("predicted", [0.5, 1.0, 1.7])
+def test_the_allowance_is_kept_but_for_the_error_of_one_prediction(total, predicted):
+    world = World(seconds={"last-2": 2.0, "all": 5.0})
+    found = start(world, world.plan(FOUR, predicted=predicted), world.clock(total, reserve=0.5))
+    overdue = world.time - (total - 0.5)
+    assert overdue <= max((1 - predicted) * 5.0, 0)
+    usable = [r for r in found.runs if r.in_race and r.refit_fits]
+    assert all(world.time + r.refit_seconds <= total - 0.5 + 0.05 * total + 1e-6 for r in usable)
+    if predicted == 1.0:  # then every arm in the race can still be trained in the end
+        assert len(usable) == len([r for r in found.runs if r.in_race])
+        assert found.prediction_error in (None, pytest.approx(0, abs=1e-6))
+
+
+def test_what_does_not_fit_is_not_started_and_says_what_it_would_take():
+    world = World(seconds={"all": 100.0})
+    found = start(world, world.plan(("last-1", "all")), world.clock(60))
+    big = [r for r in found.runs if r.arm.train == "all"]
+    assert {r.status for r in big} == {"not tried"}
+    assert "1 min 40 s" in big[0].why
+    assert found.ended.startswith("what is left of the budget")
+
+
+def test_nothing_affordable():
+    world = World(seconds=dict.fromkeys(FOUR, 50.0))
+    found = start(world, world.plan(FOUR), world.clock(20))
+    assert world.log == []
+    assert {r.status for r in found.runs} == {"not tried"}
+
+
+def test_predictions_learn_from_what_units_took():
+    world = World(seconds={"last-1": 4.0})
+    allowance = world.clock(60)
+    found = start(world, world.plan(("last-1",), predicted=0.25), allowance)
+    assert found.prediction_error < 1.0  # the first is off by 300 %, the others are not
+    assert world.time <= 60
+
+
+def test_a_good_arm_can_finish_rather_than_many_begin():
+    world = World(gains={"last-1": 0.05})
+    found = start(world, world.plan(FOUR), world.clock(9))
+    assert max(r.units for r in found.runs) == 5
+
+
+def test_a_race_ends_when_all_is_tried():
+    world = World(n=200, repeats=2)
+    found = start(world, world.plan(("last-1", "last-2")))
+    assert found.ended == "everything that was worth trying is tried"
+    assert max(r.units for r in found.runs) == 10
+    assert world.time < 100
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_no_race_where_nothing_can_be_won(wrong):
+    world = World(n=40)
+    answer = world.answer()
+    answer.logits[:] = 5 * np.eye(2)[world.labels]
+    answer.logits[:wrong] *= -1
+    found = race(world.plan(FOUR), world.run, answer, world.folds, world.clock(100))
+    assert world.log == [] and "nothing to win" in found.ended
+    pinned = race(world.plan(("all",), "all"), world.run, answer, world.folds, world.clock(100))
+    assert max(r.units for r in pinned.runs) == 5
+
+
+def test_failed_units_drop_the_arm_with_its_reason():
+    world = World()
+
+    def runner(arm, repeat, fold):
+        result = world.run(arm, repeat, fold)
+        if arm.train == "all":
+            raise MemoryError
+        if arm.train == "last-2":
+            return failed_unit(result.rows, "the loss became NaN", 7)
+        if arm.train == "norms" and fold == 1:
+            return FoldResult(result.rows, result.logits * np.nan, result.seconds, result.steps)
+        return result
+
+    found = start(world, world.plan(FOUR), runner=runner)
+    by_amount = {r.arm.train: r for r in found.runs if r.units or "dropped" in r.why}
+    assert by_amount["all"].why == "dropped: out of memory" and by_amount["all"].status == "stopped"
+    assert by_amount["last-2"].why == "dropped: the loss became NaN"
+    assert not any(r.in_race for r in found.runs if r.arm.train != "last-1")
+    assert [k for k, _, _ in world.log].count("all_lr0.001") == 1
+
+
+def test_an_arm_that_judges_the_wrong_rows_is_an_error():
+    world = World()
+
+    def runner(arm, repeat, fold):
+        return world.run(arm, repeat, (fold + 1) % 5)
+
+    with pytest.raises(ValueError, match="not fold 0"):
+        start(world, world.plan(("norms",)), runner=runner)
+
+
+def test_ctrl_c_ends_the_race_with_what_is_finished(tmp_path):
+    world = World(gains={"last-2": 0.08})
+    ledger = Ledger(tmp_path, "x")
+
+    def runner(arm, repeat, fold):
+        if len(world.log) == 9:
+            raise KeyboardInterrupt
+        return world.run(arm, repeat, fold)
+
+    found = start(world, world.plan(FOUR), runner=runner, ledger=ledger)
+    assert found.interrupted and found.ended == "interrupted"
+    assert sum(r.units for r in found.runs) == 9
+    assert all(r.refit_fits for r in found.runs)  # a second or so is worth waiting for
+    slow = replace_seconds(world)
+    found = start(slow, slow.plan(FOUR), runner=lambda *unit: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert not any(r.refit_fits for r in found.runs)
+
+
+def replace_seconds(world):
+    again = world.again()
+    again.seconds = dict.fromkeys(FOUR, 60.0)
+    return again
+
+
+def test_scratch_runs_last_once_and_is_never_chosen():
+    world = World(gains={"scratch": 0.09})
+    found = start(world, world.plan_of([Arm("scratch", 1e-3), Arm("last-1", 1e-3)]))
+    assert [k for k, _, _ in world.log][-1] == "scratch_lr0.001"
+    assert next(r for r in found.runs if r.arm.train == "scratch").units == 1
+    assert judge_race(world.answer(), found).train == "head"
+
+
+def test_progress_is_told():
+    world, told = World(), []
+    start(world, world.plan(("last-1",)), tell=told.append)
+    assert len(told) == len(world.log)
+    assert 0.5 < told[-1].top1 <= 1 and told[0].left > told[-1].left
+
+
+def test_two_folds_and_rows_that_are_never_judged():
+    world = World(n=30, folds_count=2, unjudged=3, frozen=0.7)
+    found = start(world, world.plan(("last-1",)))
+    assert max(r.units for r in found.runs) == 2
+    assert all(not np.isin([0, 1, 2], r.score.rows).any() for r in found.runs if r.score)
+
+
+def test_nothing_to_hold_out():
+    world = World(n=10)
+    world.folds[:] = -1
+    found = start(world, world.plan(("last-1",)))
+    assert world.log == [] and "held out" in found.ended
+
+
+def outcome(found):
+    return [(r.arm.key, r.status, r.why, r.units, r.score.top1 if r.score else None) for r in found.runs]
+
+
+def test_a_race_killed_after_every_unit_and_resumed_ends_where_an_uninterrupted_one_does(tmp_path):
+    world = World(n=120, gains={"last-2": 0.05, "all": -0.1}, repeats=2)
+    plan, budget = world.plan(("last-2", "all")), 40 * 21
+
+    class Killed(BaseException):
+        pass
+
+    whole = start(world, plan, Allowance(budget))
+    units = len(world.log)
+    assert 10 < units <= 21
+    kills = 0
+    while True:
+        again = world.again()
+
+        def runner(arm, repeat, fold, again=again):
+            if again.log:
+                raise Killed
+            return again.run(arm, repeat, fold)
+
+        try:
+            found = start(again, plan, Allowance(budget), runner, ledger=Ledger(tmp_path, "same"))
+            break
+        except Killed:
+            kills += 1
+    assert kills == units - 1
+    assert outcome(found) == outcome(whole)
+    assert found.ended == whole.ended
+    answer = world.answer()
+    assert judge_race(answer, found).why == judge_race(answer, whole).why
+
+
+def test_on_a_wall_clock_units_read_back_are_free(tmp_path):
+    world = World()
+    plan = world.plan(("last-1",))
+    start(world, plan, world.clock(5.9), ledger=Ledger(tmp_path, "same"))
+    again = world.again()
+    found = start(again, plan, again.clock(5.9), ledger=Ledger(tmp_path, "same"))
+    assert sum(r.units for r in found.runs) > len(world.log)
+    assert not set(again.log) & set(world.log)
