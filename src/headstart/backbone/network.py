@@ -29,7 +29,7 @@ class Network(nn.Module):  # type: ignore[misc]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """All depths in one pass; vectors are means over the positions of the block group's last feature map."""
-        x = (images.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        x = self.scaled(images)
         x = self.body.bn1(self.body.conv_stem(x))
         vectors = []
         for block_group in self.body.blocks:
@@ -38,6 +38,19 @@ class Network(nn.Module):  # type: ignore[misc]
         x = self.body.bn2(self.body.conv_head(x))
         vectors.append(x.mean((2, 3)))
         return (*vectors, self.body.classifier(vectors[-1]))
+
+    def stages(self) -> list[nn.Module]:
+        """One module per depth, each from the feature map of the one before (the first from scaled pixels) to its own.
+
+        They share the parameters of `body`; the mean of a stage's map over the positions is the vector of its depth.
+        """
+        body = self.body
+        first = nn.Sequential(body.conv_stem, body.bn1, body.blocks[0])
+        return [first, *body.blocks[1:], nn.Sequential(body.conv_head, body.bn2)]
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """What the first stage takes: uint8 `(n, side, side, 3)` as float32 `(n, 3, side, side)`, channels last."""
+        return (images.permute(0, 3, 1, 2).float() - 127.5) / 127.5
 
 
 def load_network(source: Source, cache: Path) -> Network:
@@ -55,13 +68,16 @@ def folded(network: Network) -> Network:
 
     Tracing is what takes the time of an export, and the in-place ReLU6 was two thirds of it.
     """
-    network = copy.deepcopy(network)
+    network = copy.deepcopy(network).eval()  # a network in training mode has no fixed statistics to fold
     _fold(network.body)
     return network
 
 
-class _Clamp(nn.Module):  # type: ignore[misc]
+class Clamp(nn.Module):  # type: ignore[misc]
+    """ReLU6 as export likes it."""
+
     def forward(self, x: Tensor) -> Tensor:
+        """`(n, c, h, w)`, cut to 0..6."""
         return torch.clamp(x, 0.0, 6.0)
 
 
@@ -82,7 +98,7 @@ def _fold(module: Any) -> None:
 
 def _activation(act: Any) -> nn.Module:
     if isinstance(act, nn.ReLU6):
-        return _Clamp()
+        return Clamp()
     if act is None or isinstance(act, nn.Identity):
         return nn.Identity()
     raise ValueError(f"cannot fold the activation {type(act).__name__}")

@@ -1,0 +1,218 @@
+"""The training loop: batches of cached activations in, averaged weights and held-out logits per epoch out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
+from headstart.finetune.tail import Tail, Trained
+
+IntArray = NDArray[np.integer]
+JUDGED_AT_ONCE = 64
+
+
+class Activations(Protocol):
+    """Where batches come from (`CutCache`)."""
+
+    def batch(self, cut: int, rows: IntArray, views_of_rows: IntArray) -> tuple[NDArray[Any], NDArray[np.float16]]:
+        """Maps `(m, h, w, c)` (cut 0: uint8 pixels) and vectors `(m, d)` of `rows`, each through its view."""
+
+    def views(self, cut: int) -> tuple[Any, ...]:
+        """The views at this cut; the first is the picture itself."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned: `activations`, `labels` `(n,)`, `rows` to train on, and rows to judge after every epoch."""
+
+    activations: Activations
+    labels: IntArray
+    rows: IntArray
+    held: IntArray
+
+
+@dataclass(frozen=True)
+class Course:
+    """How it went: `logits` float32 `(E, m, K)` of the averaged weights on the held rows, `seconds` `(E,)`, `steps`.
+
+    `blend`: logits halfway between the weights at the start and at the end (WiSE-FT, Wortsman et al. 2022).
+    `trained`: the averaged weights at the end.
+    """
+
+    logits: NDArray[np.float32]
+    blend: NDArray[np.float32] | None
+    seconds: NDArray[np.float64]
+    steps: int
+    trained: Trained
+
+
+class DivergedError(ArithmeticError):
+    """The loss is not a finite number any more."""
+
+
+def train(tail: Tail, lesson: Lesson, recipe: Recipe, tell: Callable[[int], None] | None = None) -> Course:
+    """Train `tail` for `recipe.epochs` epochs and leave the averaged weights in it.
+
+    What is before the cut and every BatchNorm stay as they are. A recipe with `blend` ends halfway back to the start.
+
+    DivergedError when the loss is no number; MemoryError when even batches of one do not fit.
+    `tell(epoch)` is called after every epoch.
+    """
+    started = time.perf_counter()
+    running = _Running(tail, lesson, recipe)
+    logits, seconds = [], []
+    for epoch in range(recipe.epochs):
+        running.epoch(epoch)
+        if len(lesson.held):
+            logits.append(running.judge())
+        seconds.append(time.perf_counter() - started)
+        if tell is not None:
+            tell(epoch)
+    blend = running.blend() if len(lesson.held) and not running.scratch else None
+    running.average.swap()
+    if recipe.blend:
+        running.halfway()
+    tail.eval()
+    shape = (recipe.epochs, 0, tail.head.out_features)
+    found = np.stack(logits) if logits else np.zeros(shape, np.float32)
+    return Course(found, blend, np.array(seconds), running.steps, tail.trained())
+
+
+class _Running:
+    def __init__(self, tail: Tail, lesson: Lesson, recipe: Recipe) -> None:
+        self.tail, self.lesson, self.recipe = tail, lesson, recipe
+        self.average = Average(tail)
+        self.scratch = any(isinstance(m, torch.nn.BatchNorm2d) for m in tail.modules())
+        self.steps = 0
+        self._live = {name: p for name, p in tail.named_parameters() if p.requires_grad}
+        self._start = {name: p.detach().clone() for name, p in self._live.items()}
+        self._optimizer = torch.optim.AdamW(
+            parameter_groups(tail, recipe), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
+        self._random = np.random.default_rng([recipe.seed, 1])
+        self._batch = min(recipe.batch, len(lesson.rows))
+
+    def epoch(self, number: int) -> None:
+        """Every row once, in random order, each through a random view."""
+        self.tail.train(self.scratch)
+        rows = self._random.permutation(self.lesson.rows)
+        views = self._random.integers(0, len(self.lesson.activations.views(self.tail.cut)), len(rows))
+        per_epoch = ceil(len(rows) / self.recipe.batch)
+        # even batches: a last one of two pictures would be mostly noise
+        for part in np.array_split(np.arange(len(rows)), per_epoch):
+            share = share_of_rate(self.steps, per_epoch, self.recipe)
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["full"] * share
+            self._step(rows[part], views[part])
+            self.steps += 1
+            self.average.update(0.0 if self.scratch else average_decay(self.steps, per_epoch))
+
+    def _step(self, rows: IntArray, views: IntArray) -> None:
+        """One optimizer step; its gradient is summed over smaller parts when memory is short."""
+        self._optimizer.zero_grad(set_to_none=True)
+        done = 0
+        while done < len(rows):
+            part = slice(done, min(done + self._batch, len(rows)))
+            try:
+                loss = self._loss(rows[part], views[part]) * ((part.stop - done) / len(rows))
+                loss.backward()
+            except (RuntimeError, MemoryError) as error:
+                self._batch = halved(min(self._batch, part.stop - done), error)
+                self._optimizer.zero_grad(set_to_none=True)
+                done = 0
+                continue
+            if not torch.isfinite(loss.detach()):
+                raise DivergedError("the loss became NaN")
+            done = part.stop
+        norm = torch.nn.utils.clip_grad_norm_(self.tail.parameters(), self.recipe.clip)
+        if not torch.isfinite(norm):  # the step would make every weight NaN, after the last loss unseen
+            raise DivergedError("the gradient became NaN")
+        self._optimizer.step()
+
+    def _loss(self, rows: IntArray, views: IntArray) -> Tensor:
+        maps, vectors = self._inputs(rows, views)
+        target = torch.from_numpy(np.ascontiguousarray(self.lesson.labels[rows], dtype=np.int64))
+        with autocast(self.recipe.precision):
+            logits = self.tail(maps, vectors)
+        return functional.cross_entropy(logits.float(), target)
+
+    def judge(self) -> NDArray[np.float32]:
+        """Logits of the held rows with the averaged weights, in fp32."""
+        self.average.swap()
+        try:
+            return logits_of(self.tail, self.lesson.activations, self.lesson.held)
+        finally:
+            self.average.swap()
+
+    def blend(self) -> NDArray[np.float32]:
+        """Logits of the held rows with weights halfway between the start and the average."""
+        self.average.swap()
+        end = {name: p.detach().clone() for name, p in self._live.items()}
+        self.halfway()
+        found = logits_of(self.tail, self.lesson.activations, self.lesson.held)
+        for name, parameter in self._live.items():
+            parameter.data.copy_(end[name])
+        self.average.swap()
+        return found
+
+    def halfway(self) -> None:
+        """Move the weights, as they are now, halfway back to the start."""
+        for name, parameter in self._live.items():
+            parameter.data.lerp_(self._start[name], 0.5)
+
+    def _inputs(self, rows: IntArray, views: IntArray) -> tuple[Tensor, Tensor]:
+        maps, vectors = self.lesson.activations.batch(self.tail.cut, rows, views)
+        return torch.from_numpy(maps), torch.from_numpy(vectors)
+
+
+def logits_of(tail: Tail, activations: Activations, rows: IntArray) -> NDArray[np.float32]:
+    """Float32 logits `(m, K)` of `rows` as they are (view 0), in fp32, nothing is recorded for training.
+
+    MemoryError when not even one picture fits.
+    """
+    tail.eval()
+    found = np.zeros((len(rows), tail.head.out_features), np.float32)
+    at, size = 0, JUDGED_AT_ONCE
+    with torch.inference_mode():
+        while at < len(rows):
+            some = rows[at : at + size]
+            try:
+                maps, vectors = activations.batch(tail.cut, some, np.zeros(len(some), np.int64))
+                found[at : at + size] = tail(torch.from_numpy(maps), torch.from_numpy(vectors)).float().numpy()
+            except (RuntimeError, MemoryError) as error:
+                size = halved(len(some), error)
+                continue
+            at += len(some)
+    return found
+
+
+def autocast(precision: str, device: str = "cpu") -> Any:
+    """The context a forward pass runs in."""
+    return torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def halved(batch: int, error: BaseException) -> int:
+    """Half of a `batch` that did not fit into memory. MemoryError after a batch of one; any other `error` is raised."""
+    if not out_of_memory(error):
+        raise error
+    if batch == 1:
+        raise MemoryError("out of memory") from error
+    return batch // 2
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch, oneDNN or Python ran out of memory (torch says so in a RuntimeError's text only)."""
+    text = str(error).lower()
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)

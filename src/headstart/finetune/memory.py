@@ -1,0 +1,33 @@
+"""What the process has to know before it trains: keep freed memory, and wait for the other cores without spinning."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of glibc's mallopt
+_KEEP = 2**30
+
+
+def keep_memory() -> bool:
+    """Make glibc keep up to 1 GiB of freed memory; training everything ran at 80 instead of 45 pictures a second here.
+
+    For the whole process and for good, so called only when the whole network is trained. False where there is no glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, _KEEP))
+    except (OSError, AttributeError):
+        return False
+
+
+def wait_politely() -> None:
+    """Make torch's threads sleep while they wait for each other; counts only before torch is imported.
+
+    GNU OpenMP lets them spin instead, which on a machine that does anything else besides costs most of both cores:
+    training the last two stages beside other work ran at 66 pictures a second asleep, at 11 to 23 spinning.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,0 +1,112 @@
+"""The tail: the part of the network behind a cut, and the head on the depths it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart.backbone.network import Network
+from headstart.finetune.trainable import tensors_of, trainable
+from headstart.head.linear import LinearHead
+
+PIXELS = 0  # the cut before the first stage
+
+
+def cut_of(train: str, depths: int) -> int:
+    """Where training starts: the number of the first stage that is trained, of a network of `depths` depths.
+
+    "last-k" trains the last k block groups and the final layer behind them; everything else starts at the pixels.
+    """
+    if train.startswith("last-"):
+        return max(PIXELS, depths - 1 - int(train.removeprefix("last-")))
+    return PIXELS
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left: `tensors` for the exported graph (only those that may have changed), and the head."""
+
+    tensors: dict[str, NDArray[np.float32]]
+    head: LinearHead
+
+
+class Tail(nn.Module):  # type: ignore[misc]
+    """Feature maps at the cut and the pooled vectors of the depths below it, to logits.
+
+    `depths`: positions the head reads, ascending. The head standardises as the given one does and then is linear; its
+    weights are trained, its standardisation is not.
+    """
+
+    def __init__(self, network: Network, train: str, depths: tuple[int, ...], head: LinearHead, seed: int = 0) -> None:
+        super().__init__()
+        self.network = trainable(network, train, seed)
+        self.cut, self.depths = cut_of(train, len(self.network.stages())), depths
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+        for stage in self.stages():
+            for name, parameter in stage.named_parameters():
+                parameter.requires_grad_(train != "norms" or name.rsplit(".", 1)[-1] in ("factor", "bias"))
+        self.register_buffer("mean", torch.tensor(np.asarray(head.mean), dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(np.asarray(head.scale), dtype=torch.float32))
+        self.head = nn.Linear(head.weights.shape[1], head.weights.shape[0])
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor(np.asarray(head.weights)))
+            self.head.bias.copy_(torch.tensor(np.asarray(head.bias)))
+
+    def stages(self) -> list[nn.Module]:
+        """The stages behind the cut."""
+        return self.network.stages()[self.cut :]
+
+    def forward(self, maps: Tensor, vectors: Tensor) -> Tensor:
+        """`maps` `(n, h, w, c)` at the cut (uint8 pixels at cut 0), `vectors` `(n, d)` below it, to logits `(n, K)`."""
+        pooled = [vectors.float()]
+        x = self.network.scaled(maps) if self.cut == PIXELS else maps.permute(0, 3, 1, 2).float()
+        for depth, stage in enumerate(self.stages(), self.cut):
+            if depth > self.depths[-1]:
+                break
+            x = stage(x)
+            if depth in self.depths:
+                pooled.append(x.float().mean((2, 3)))
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = self.head((torch.cat(pooled, 1) - self.mean) / self.scale)
+        return logits
+
+    def whole(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits `(n, K)` of uint8 pictures `(n, side, side, 3)` through the whole network, in fp32, past any cache."""
+        self.eval()
+        found = []
+        with torch.inference_mode():
+            for at in range(0, len(pixels), 16):
+                x, pooled = self.network.scaled(torch.from_numpy(pixels[at : at + 16])), []
+                for depth, stage in enumerate(self.network.stages()):
+                    x = stage(x)
+                    if depth in self.depths:
+                        pooled.append(x.mean((2, 3)))
+                found.append(self.head((torch.cat(pooled, 1) - self.mean) / self.scale).numpy())
+        return np.concatenate(found)
+
+    def stage_of(self, name: str) -> int:
+        """Which stage the trained parameter `name` belongs to (the head counts as one behind the last)."""
+        wanted = dict(self.named_parameters())[name]
+        for depth, stage in enumerate(self.stages(), self.cut):
+            if any(parameter is wanted for parameter in stage.parameters()):
+                return depth
+        return len(self.network.stages())
+
+    def trained(self) -> Trained:
+        """The weights as they are now, for the exported graph, and the head."""
+        changed = {id(p) for p in self.network.parameters() if p.requires_grad}
+        names = {name.rsplit(".", 1)[0] for name, p in self.network.named_parameters() if id(p) in changed}
+        tensors = tensors_of(self.network)
+        if any(isinstance(m, nn.BatchNorm2d) for m in self.network.modules()):
+            names = {name.rsplit(".", 1)[0] for name in tensors if "classifier" not in name}
+        kept = {k: v.float().numpy().copy() for k, v in tensors.items() if k.rsplit(".", 1)[0] in names}
+        weights, bias, mean, scale = (t.detach().numpy().astype(np.float64) for t in self._head_tensors())
+        return Trained(kept, LinearHead(weights, bias, mean, scale))
+
+    def _head_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.head.weight, self.head.bias, self.mean, self.scale
