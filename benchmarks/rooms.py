@@ -34,7 +34,7 @@ def prepare(data, cache, seed=0):
     from headstart.data.scan import scan
     from headstart.data.split import make_split
     from headstart.howmuch.probe import ProbeOptions
-    from headstart.pipeline import look
+    from headstart.looking import look
     from headstart.progress import Silent
 
     samples = scan(data)

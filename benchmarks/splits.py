@@ -86,15 +86,15 @@ def _recipe(work):
     return expert
 
 
-def headstart(pictures, truth, train, test, folder):
-    """Classes a fresh `headstart fit` predicts for the test pictures, and its result.json."""
+def headstart(pictures, truth, train, test, folder, how=("--train", "head")):
+    """Classes a fresh `headstart fit` predicts for the test pictures, and its result.json; `how`: options of fit."""
     shutil.rmtree(folder, ignore_errors=True)
     for part, indices in (("train", train), ("test", test)):
         for i in indices:
             link(pictures[i], folder / "data" / part / truth[i] / pictures[i].name)
     env = child.environment(folder / "home", folder.parent / "cache")
     run = folder / "run"
-    child.run([*child.HEADSTART, "fit", folder / "data", "--out", run, "--train", "head", "--json"], env)
+    child.run([*child.HEADSTART, "fit", folder / "data", "--out", run, *how, "--json"], env)
     done = child.run([*child.HEADSTART, "predict", run, folder / "data" / "test", "--json"], env)
     found = {Path(p["path"]).name: p["class"] for p in json.loads(done.stdout)["predictions"]}
     return np.array([found[pictures[i].name] for i in test]), json.loads((run / "result.json").read_text())

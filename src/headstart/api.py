@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Classifier:
     """Train on `data` (a folder with one sub-folder per class, train/ val/ test/, or a CSV) and return the classifier.
 
-    `options`: budget ("30s", "5m", "2h"), train ("auto", "head"), backbone, seed, when_exists ("overwrite" here: a
-    script is run again and again), progress. The run's folder is `out`, by default runs/NAME;
-    `headstart.result(out)` gives result.json.
+    `options`: budget ("30s", "5m", "2h"), train ("auto", or one amount such as "head", "last-1", "all"), backbone,
+    extra_layers ("256,64"), seed, when_exists ("overwrite" here: a script is run again and again), progress. The run's
+    folder is `out`, by default runs/NAME; `headstart.result(out)` gives result.json.
     """
     options.setdefault("when_exists", "overwrite")
     return load(train(Path(data), None if out is None else Path(out), **options).folder)
@@ -33,21 +33,24 @@ def train(
     budget: str | float = "5m",
     train: str = "auto",
     backbone: str = "auto",
+    extra_layers: str | None = None,
     seed: int = 0,
     when_exists: str = "refuse",
     progress: Progress | None = None,
 ) -> Run:
     """Like `fit`, but returns the run: its folder and its result."""
     from headstart.clock import Clock
-    from headstart.config import FitConfig, seconds_of
+    from headstart.config import FitConfig, seconds_of, steps_of, widths_of
     from headstart.pipeline import fit as run_fit
 
     clock = Clock(from_import=progress is not None)
     config = FitConfig(
         out=out or Path("runs") / _run_name(data),
-        train=train,  # type: ignore[arg-type]  # FitConfig checks the value
+        train=train,
         backbone=backbone,
         budget=seconds_of(budget),
+        steps=steps_of(budget),
+        extra_layers=widths_of(extra_layers),
         seed=seed,
         when_exists=when_exists,  # type: ignore[arg-type]
     )
@@ -98,6 +101,27 @@ def audit(data: str | Path, *, progress: Progress | None = None) -> dict[str, An
     return audit_data(Path(data), progress or Silent())
 
 
+def plan(
+    data: str | Path,
+    *,
+    budget: str | float = "5m",
+    train: str = "auto",
+    backbone: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What `fit` would try on `data`, in which order and why, and how long each would take; trains only heads."""
+    from headstart.clock import Clock
+    from headstart.config import FitConfig, seconds_of, steps_of
+    from headstart.planning import plan_data
+    from headstart.run import without_nan
+
+    steps = steps_of(budget)
+    config = FitConfig(Path("plan"), train, backbone, seconds_of(budget), steps=steps, seed=seed)
+    clock = Clock(from_import=progress is not None)
+    return dict(without_nan(plan_data(Path(data), config, progress or Silent(), clock)))
+
+
 def backbones() -> list[dict[str, Any]]:
     """The pretrained networks headstart knows: name, data set, size, licence, whether it is installed."""
     from headstart.backbone.sources import available
@@ -125,7 +149,7 @@ def demo(out: Path, *, progress: Progress | None = None) -> Run:
     text = manifest()
     table.parent.mkdir(parents=True, exist_ok=True)
     write_file(table, text.encode("utf-8", "surrogateescape"))
-    return train(table, out, when_exists="overwrite", progress=progress)
+    return train(table, out, budget="2m", when_exists="overwrite", progress=progress)
 
 
 def _run_name(data: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from headstart.errors import UsageError
 
-Train = Literal["auto", "head"]
+AMOUNTS = r"auto|head|extra|norms|last-[1-9]\d?|all|scratch"
 WhenRunExists = Literal["refuse", "resume", "overwrite"]
 
 
@@ -20,10 +20,28 @@ def seconds_of(budget: str | float) -> float:
     """30, "30s", "5m" or "2h" in seconds. UsageError for anything else."""
     if isinstance(budget, int | float):
         return float(budget)
+    if steps_of(budget) is not None:
+        return _UNITS["h"]
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", budget.strip().lower())
     if match is None:
         raise UsageError(f"--budget {budget}: give a time such as 30s, 5m or 2h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def widths_of(layers: str | None) -> tuple[int, ...]:
+    """The text 256,64 as (256, 64), nothing as (). UsageError for anything else."""
+    if not layers:
+        return ()
+    parts = [part.strip() for part in layers.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--extra-layers {layers}: give widths such as 256,64")
+    return tuple(int(part) for part in parts)
+
+
+def steps_of(budget: str | float) -> int | None:
+    """The text 400steps as 400: a budget in optimizer steps, for runs that must agree; None for a time."""
+    match = re.fullmatch(r"(\d+)\s*steps?", budget.strip().lower()) if isinstance(budget, str) else None
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)
@@ -33,14 +51,20 @@ class FitConfig:
     out: Path
     """Folder of the run: classifier/, result.json, predictions.csv, bad_images.csv, log.jsonl."""
 
-    train: Train = "auto"
-    """How much to train: `auto` decides from evidence, `head` pins a new head on the frozen backbone."""
+    train: str = "auto"
+    """How much to train: `auto` decides from evidence; head, extra, norms, last-1, last-2, ..., all, scratch pin it."""
 
     backbone: str = "auto"
     """Name of the pretrained network; see `headstart backbones`."""
 
     budget: float = 300.0
-    """Seconds that may go into trying more training. A new head is always trained, whatever it takes."""
+    """Seconds for everything, counted from the start. A new head is always trained, whatever it takes."""
+
+    steps: int | None = None
+    """Optimizer steps for the race instead of seconds: two runs of one seed then agree."""
+
+    extra_layers: tuple[int, ...] = ()
+    """Widths of layers between the frozen network and the head."""
 
     seed: int = 0
     """The one integer behind every random choice of the run."""
@@ -49,8 +73,16 @@ class FitConfig:
     """What to do when the run's folder exists: refuse, resume (finish what is unfinished), overwrite."""
 
     def __post_init__(self) -> None:
-        if self.train not in ("auto", "head"):
-            raise UsageError(f"--train {self.train}: choose auto or head (more training is not in this version)")
+        if not re.fullmatch(AMOUNTS, self.train):
+            raise UsageError(
+                f"--train {self.train}: choose auto, head, extra, norms, last-1, last-2, ..., all or scratch"
+            )
+        if self.extra_layers and self.train not in ("auto", "extra"):
+            raise UsageError(f"--extra-layers go on the frozen network: leave --train {self.train} away")
+        if not all(1 <= width <= 8192 for width in self.extra_layers) or len(self.extra_layers) > 8:
+            raise UsageError("--extra-layers: give one to eight widths from 1 to 8192, such as 256,64")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"a budget of {self.steps} steps: give at least one")
         if not 0 < self.budget < float("inf"):
             raise UsageError(f"a budget of {self.budget} seconds: give more than 0, such as 30s, 5m or 2h")
         if not 0 <= self.seed < 2**32:
@@ -65,8 +97,9 @@ class FitConfig:
         unknown = sorted(set(document) - known)
         if unknown:
             raise UsageError(f"unknown setting {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        return cls(**{**document, "out": Path(document["out"])})
+        layers = tuple(document.get("extra_layers", ()))
+        return cls(**{**document, "out": Path(document["out"]), "extra_layers": layers})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**asdict(self), "out": str(self.out)}
+        return {**asdict(self), "out": str(self.out), "extra_layers": list(self.extra_layers)}

@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 
 from headstart import __version__, rules
+from headstart.answer import Answer
+from headstart.choosing import Tried
 from headstart.config import FitConfig
 from headstart.evaluation.findings import Finding
 from headstart.evaluation.judge import Judged, judge
 from headstart.evidence import Evidence
-from headstart.finish import Finished
+from headstart.finish import Saved
 from headstart.howmuch.probe import Candidate, Probe
+from headstart.howmuch.verdict import candidates_json
 from headstart.material import Material
 from headstart.predictions import Predictions
+from headstart.racing import Raced
 from headstart.run import RESULT, Run
+from headstart.training import Seen
 
 SCHEMA = 1
 PACKAGES = ("numpy", "pillow", "openvino", "onnx", "torch", "timm", "scikit-learn")
@@ -30,19 +35,43 @@ class Told:
     """All that a result is written from."""
 
     config: FitConfig
-    settings: tuple[rules.Rule, ...]
-    material: Material
-    found: Probe
-    finished: Finished
+    seen: Seen
+    saved: Saved
     evidence: Evidence
     findings: tuple[Finding, ...]
-    decision: dict[str, Any]
+    raced: Raced
+    backbones: tuple[Tried, ...] = ()
+
+    @property
+    def material(self) -> Material:
+        """The pictures."""
+        return self.seen.ground.material
+
+    @property
+    def found(self) -> Probe:
+        """What the probe found."""
+        return self.seen.ground.found
+
+    @property
+    def answer(self) -> Answer:
+        """What was saved."""
+        return self.saved.answer
+
+    @property
+    def temperature(self) -> float:
+        """Of the saved classifier."""
+        return self.saved.finished.temperature
+
+    @property
+    def settings(self) -> tuple[rules.Rule, ...]:
+        """What was decided by whom."""
+        return self.seen.settings
 
 
 def write(run: Run, told: Told, seconds: dict[str, float], interrupted: bool) -> None:
     """Write predictions.csv, then result.json: its presence says that the run is complete."""
     judged = _out_of_fold(told)
-    run.write_csv("predictions.csv", *_table(judged, told.finished.temperature))
+    run.write_csv("predictions.csv", *_table(judged, told.temperature))
     run.write_json(RESULT, _result(told, judged, seconds, interrupted))
 
 
@@ -75,15 +104,17 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], i
         "data": data_facts(told.material),
         "accuracy": _accuracy(told, judged),
         "test": _test(told.material, evidence.test),
-        "decision": told.decision,
-        "candidates": [_candidate(c) for c in found.candidates],
-        "similarity": _similarity(told),
+        "decision": told.saved.decision,
+        "candidates": [_candidate(c) for c in found.candidates] + _arms(told),
+        "race": _race(told.raced),
+        "backbones": [tried.to_json() for tried in told.backbones],
+        "similarity": asdict(told.seen.similarity),
         "size": {"place": rules.size_place(median), "images_per_class": median},
         "depths": [asdict(d) for d in found.profile],
         "learning_curve": [{"n": n, "top1": top1} for n, top1 in found.learning_curve],
         "findings": [asdict(f) for f in told.findings],
         "settings": [asdict(s) for s in told.settings],
-        "verified": told.finished.verified,
+        "verified": told.saved.finished.verified,
         "interrupted": interrupted,
         "seconds": {"race": 0.0, **seconds},
         "engine": _engine(told),
@@ -94,12 +125,12 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], i
 
 
 def _out_of_fold(told: Told) -> Predictions | None:
-    rows = np.flatnonzero(told.found.judged)
+    rows = np.flatnonzero(told.answer.judged)
     if not len(rows):
         return None
     material = told.material
     names = tuple(material.names[i] for i in rows)
-    return Predictions(told.found.logits[rows], material.labels[rows], names, material.samples.classes)
+    return Predictions(told.answer.logits[rows], material.labels[rows], names, material.samples.classes)
 
 
 def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
@@ -112,14 +143,14 @@ def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
     figures = ("top1", "low", "high", "uncorrected_top1", "balanced", "nll", "ece", "baseline")
     if predictions is None:
         return {**dict.fromkeys(figures), "how": "no class has two pictures: nothing can be held out", **others}
-    material, found = told.material, told.found
-    rows = material.learn[found.judged]
+    material, answer = told.material, told.answer
+    rows = material.learn[answer.judged]
     groups = None if material.samples.groups is None else material.groups[rows]
-    judged = judge(predictions, told.finished.temperature, groups)
+    judged = judge(predictions, told.temperature, groups)
     return {
-        "top1": found.corrected_top1,
-        "low": found.corrected_low,
-        "high": found.corrected_high,
+        "top1": answer.top1,
+        "low": answer.low,
+        "high": answer.high,
         "uncorrected_top1": judged.top1,
         "balanced": judged.balanced,
         "nll": judged.nll,
@@ -137,8 +168,13 @@ def _how(told: Told, n: int) -> str:
     apart = "groups and duplicates" if told.material.samples.groups is not None else "duplicates"
     return (
         f"out of fold on {n} pictures ({folds['folds']} folds{times}, {apart} kept together), "
-        f"corrected for the choice among {len(told.found.candidates)} heads"
+        f"corrected for the choice among {len(told.found.candidates)} heads{_and_arms(told)}"
     )
+
+
+def _and_arms(told: Told) -> str:
+    tried = sum(run.units > 0 for run in told.raced.result.runs) if told.raced.result else 0
+    return f" and {tried} way{'s' if tried > 1 else ''} of training more" if tried else ""
 
 
 def _test(material: Material, judged: Judged | None) -> dict[str, Any] | None:
@@ -174,17 +210,21 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _similarity(told: Told) -> dict[str, Any]:
-    """What the one pass gives; the distance of BatchNorm moments, and with it the place, is not measured yet."""
-    profile = told.found.profile
-    confidence = told.material.embeddings.source_top[1][told.material.learn, 0].astype(np.float64)
+def _arms(told: Told) -> list[dict[str, Any]]:
+    """What was raced, beside the heads."""
+    raced = told.raced
+    if raced.result is None or raced.frozen is None:
+        return []
+    return candidates_json(raced.result, raced.frozen, [d.name for d in told.material.embeddings.depths])
+
+
+def _race(raced: Raced) -> dict[str, Any]:
+    """How the race went: its plan, why it ended, how wrong the predicted costs were, what was found on the way."""
     return {
-        "place": None,
-        "bn_shift": None,
-        "bn_shift_early": None,
-        "bn_shift_late": None,
-        "source_confidence": float(confidence.mean()),
-        "depth_gain": max(d.top1 for d in profile) - profile[-1].top1 if profile else None,
+        "ended": raced.ended,
+        "plan": raced.plan.to_json() if raced.plan else None,
+        "prediction_error": raced.result.prediction_error if raced.result else None,
+        "notes": list(raced.notes),
     }
 
 

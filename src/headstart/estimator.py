@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from headstart.artefact import pack, unpack
 from headstart.classifier.classifier import Classifier, is_many
 from headstart.clock import Clock
-from headstart.config import FitConfig, seconds_of
+from headstart.config import FitConfig, seconds_of, steps_of
 from headstart.data.samples import from_lists
 from headstart.pipeline import train as train_on
 from headstart.progress import Silent
@@ -63,12 +63,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, codes = np.unique(labels, return_inverse=True)
         names = _class_names(classes)
         samples = from_lists(sources, [names[code] for code in codes], groups)
+        budget = "5m" if self.budget is None else self.budget
         with _run_folder(self.out) as folder:
             config = FitConfig(
                 out=folder,
-                train=self.train,  # type: ignore[arg-type]  # FitConfig checks the value
+                train=self.train,
                 backbone=self.backbone,
-                budget=seconds_of("5m" if self.budget is None else self.budget),
+                budget=seconds_of(budget),
+                steps=steps_of(budget),
                 seed=self.seed,
                 when_exists="overwrite",
             )

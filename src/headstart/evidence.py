@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import rules
+from headstart.answer import Answer
+from headstart.classifier.classifier import Classifier
+from headstart.clock import Clock
 from headstart.data.series import find_series
 from headstart.data.split import Split, make_split
 from headstart.evaluation.intervals import Comparison, paired_bootstrap
 from headstart.evaluation.judge import Judged, judge
+from headstart.finish import Saved
 from headstart.howmuch.probe import Probe, out_of_fold
 from headstart.material import Material
 from headstart.predictions import Predictions
+from headstart.run import Run
+from headstart.training import Ground
 
 SMALLEST_SERIES_CHECK = 40  # below this a block of file order holds too few pictures to say anything
 
@@ -37,8 +43,11 @@ class Evidence:
     test: Judged | None = None
 
 
-def gather(material: Material, split: Split, found: Probe, temperature: float) -> Evidence:
-    """Ask every question that applies. The test part is judged here and nowhere else."""
+def gather(material: Material, split: Split, found: Probe, answer: Answer, saved: tuple[Run, float]) -> Evidence:
+    """Ask every question that applies. The test part is judged here and nowhere else; `saved`: run and temperature.
+
+    Series and shuffled folds are about the pictures, so the frozen head answers for whatever was trained.
+    """
     seed = split.seed
     shuffled = series = None
     if material.samples.groups is not None:
@@ -48,7 +57,7 @@ def gather(material: Material, split: Split, found: Probe, temperature: float) -
         guess = find_series(material.names, material.labels)
         if guess is not None:
             series = _other_folds(material, found, guess.groups, seed, guess.how)
-    return Evidence(series, shuffled, _test(material, found, temperature))
+    return Evidence(series, shuffled, _test(material, answer, *saved))
 
 
 def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], seed: int, how: str) -> OtherFolds | None:
@@ -64,10 +73,15 @@ def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], se
     return OtherFolds(float(here.mean()), how, paired_bootstrap(here, main, groups[both], seed))
 
 
-def _test(material: Material, found: Probe, temperature: float) -> Judged | None:
+def _test(material: Material, answer: Answer, run: Run, temperature: float) -> Judged | None:
     if not len(material.test):
         return None
-    logits = found.head.logits(material.embeddings.matrix(found.chosen.depths, material.test))
+    if answer.frozen:
+        logits = answer.head.logits(material.embeddings.matrix(answer.depths, material.test))
+    else:  # the saved file itself; its probabilities are calibrated already
+        sources = [material.samples.sources[i] for i in material.test]
+        found = Classifier.load(run.classifier).probabilities(sources)
+        logits, temperature = np.log(np.maximum(found.values, 1e-12)), 1.0
     predictions = Predictions(
         logits,
         material.samples.labels[material.test],
@@ -76,3 +90,15 @@ def _test(material: Material, found: Probe, temperature: float) -> Judged | None
     )
     groups = None if material.samples.groups is None else material.groups[material.test]
     return judge(predictions, temperature, groups)
+
+
+def judged(run: Run, ground: Ground, saved: Saved, clock: Clock, interrupted: bool) -> tuple[Evidence, bool]:
+    """Gather the evidence; the first Ctrl-C leaves it unfinished, a second one ends the process."""
+    try:
+        with clock("judge"):
+            found, temperature = ground.found, saved.finished.temperature
+            return gather(ground.material, ground.split, found, saved.answer, (run, temperature)), interrupted
+    except KeyboardInterrupt:
+        if interrupted:
+            raise
+        return Evidence(), True

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headstart.answer import Answer
 from headstart.evaluation import findings as f
 from headstart.evaluation import metrics
 from headstart.evaluation.findings import Finding
 from headstart.evidence import Evidence
-from headstart.howmuch.probe import Probe
 from headstart.material import Material
 
 
@@ -31,7 +31,7 @@ def of_data(material: Material) -> tuple[Finding, ...]:
     )
 
 
-def of_result(material: Material, found: Probe, temperature: float, evidence: Evidence) -> tuple[Finding, ...]:
+def of_result(material: Material, found: Answer, temperature: float, evidence: Evidence) -> tuple[Finding, ...]:
     """Everything of `of_data`, and what the out-of-fold predictions show."""
     judged = np.flatnonzero(found.judged)
     counts = np.bincount(material.labels, minlength=len(material.samples.classes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import rules
+from headstart.answer import Answer, answer_of_probe
 from headstart.artefact import Artefact, write_classifier
-from headstart.backbone.backbone import Backbone
 from headstart.classifier.build import build_model
 from headstart.classifier.verify import pick_for_verification, verify
-from headstart.embedding.reference import fresh_matrix
+from headstart.clock import Clock
 from headstart.evaluation.calibrate import fit_temperature
-from headstart.head.linear import LinearHead
-from headstart.howmuch.probe import Probe
+from headstart.head.layered import tensors_of
+from headstart.howmuch.decide import decide
 from headstart.images.load import Source
 from headstart.material import Material
 from headstart.predictions import softmax
+from headstart.progress import Progress
+from headstart.racing import Raced
 from headstart.run import Run
+from headstart.training import Ground, Seen, short_of_memory
 
 
 @dataclass(frozen=True)
@@ -34,60 +37,58 @@ class Finished:
     verified: int
 
 
-def finish(run: Run, material: Material, backbone: Backbone, found: Probe, decision: dict[str, Any]) -> Finished:
-    """Write RUN/classifier/ from the probe's winner. An older classifier stays until the new one is proved.
+@dataclass(frozen=True)
+class Saved:
+    """The answer that the run's classifier was made from, what `finish` found, and the decision written with it."""
+
+    answer: Answer
+    finished: Finished
+    decision: dict[str, Any]
+
+
+def finish(run: Run, material: Material, answer: Answer, decision: dict[str, Any]) -> Finished:
+    """Write RUN/classifier/ from `answer`. An older classifier stays until the new one is proved.
 
     Raises:
         HeadstartError: the saved classifier does not give the measured probabilities (nothing is kept).
         MachineError: it cannot be written.
     """
-    judged = found.judged
-    temperature = fit_temperature(found.logits[judged], material.labels[judged]) if judged.any() else 1.0
-    depths = found.chosen.depths
+    judged = answer.judged
+    temperature = fit_temperature(answer.logits[judged], material.labels[judged]) if judged.any() else 1.0
+    backbone = answer.backbone
     model = build_model(
-        backbone.graph(),
-        [backbone.depths[d].name for d in depths],
-        found.head,
-        temperature,
-        material.samples.classes,
-        backbone.preprocessing,
+        answer.graph(), answer.names, answer.head, temperature, material.samples.classes, backbone.preprocessing
     )
-    artefact = _artefact(material, backbone, found, temperature, model, decision)
-    proof = _proof(material, backbone, found, temperature)
+    artefact = _artefact(material, answer, temperature, model, decision)
+    proof = _proof(material, answer, temperature)
     # The check runs on the written files, before they take the place of an older classifier.
     write_classifier(run.classifier, artefact, proof)
     return Finished(temperature, len(proof.sources))
 
 
 def _artefact(
-    material: Material, backbone: Backbone, found: Probe, temperature: float, model: bytes, decision: dict[str, Any]
+    material: Material, answer: Answer, temperature: float, model: bytes, decision: dict[str, Any]
 ) -> Artefact:
-    head: LinearHead = found.head
-    tensors: dict[str, NDArray[np.floating]] = {
-        "weights": np.asarray(head.weights, np.float32),
-        "bias": np.asarray(head.bias, np.float32),
-        "mean": np.asarray(head.mean, np.float32),
-        "scale": np.asarray(head.scale, np.float32),
-    }
+    backbone = answer.backbone
     return Artefact(
         classes=material.samples.classes,
         preprocessing=backbone.preprocessing.to_json(),
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_hash},
-        depths=tuple(backbone.depths[d].name for d in found.chosen.depths),
+        depths=answer.names,
         temperature=float(temperature),
-        head=tensors,
+        head={name: np.asarray(tensor, np.float32) for name, tensor in tensors_of(answer.head).items()},
         model=model,
         decision=decision,
-        provenance={"pictures": len(material.learn), "kind": found.chosen.kind, "penalty": found.chosen.penalty},
+        provenance={"pictures": len(material.learn), **answer.provenance},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
 @dataclass(frozen=True)
 class _Proof:
-    """The saved classifier, from the files on, against the vectors that the accuracy was measured on.
+    """The saved classifier, from the files on, against the numbers that the accuracy was measured on.
 
-    Cached vectors are rounded to float16; pictures where that shows are passed through the backbone once more.
+    Cached numbers are rounded to float16; pictures where that shows are passed through the network once more.
     """
 
     sources: list[Source]
@@ -102,17 +103,60 @@ class _Proof:
         return self.again([self.sources[i] for i in rows])
 
 
-def _proof(material: Material, backbone: Backbone, found: Probe, temperature: float) -> _Proof:
-    depths = found.chosen.depths
-
-    def probabilities(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
-        return softmax(found.head.logits(vectors), temperature)
-
-    cached = probabilities(material.embeddings.matrix(depths, material.learn))
-    rows = pick_for_verification(cached, rules.verified_pictures(len(material.learn)).value)
+def _proof(material: Material, answer: Answer, temperature: float) -> _Proof:
+    """On the pictures with the smallest margins: of the answer itself where that is cheap, else of the folds."""
+    everything = np.arange(len(material.learn))
+    most = rules.verified_pictures(len(everything)).value
+    if answer.frozen:
+        probabilities = softmax(answer.expected(everything), temperature)
+        rows = pick_for_verification(probabilities, most)
+        expected = probabilities[rows]
+    else:
+        rows = pick_for_verification(softmax(answer.logits, temperature), most)
+        expected = softmax(answer.expected(rows), temperature)
     return _Proof(
         [material.samples.sources[material.learn[i]] for i in rows],
-        cached[rows],
+        expected,
         material.samples.classes,
-        lambda sources: probabilities(fresh_matrix(sources, backbone, depths)),
+        lambda sources: softmax(answer.again(sources), temperature),
     )
+
+
+def save_head(run: Run, seen: Seen, clock: Clock, progress: Progress) -> Saved:
+    """The probe's winner as a classifier."""
+    ground = seen.ground
+    progress.start("finish")
+    decision = decide(ground.found, ground.backbone.name, seen.settings[1])
+    return save(run, ground, answer_of_probe(ground.found, ground.material, ground.backbone), decision, clock)
+
+
+def save_raced(run: Run, seen: Seen, saved: Saved, raced: Raced, clock: Clock) -> tuple[Saved, Raced]:
+    """What a race decided as the run's classifier; `saved` stays where the better one cannot be had.
+
+    The second Ctrl-C is raised.
+    """
+    if raced.verdict is None:
+        return saved, raced
+    ground = seen.ground
+    decision = decide(ground.found, ground.backbone.name, seen.settings[1], raced.verdict)
+    if raced.answer is None:
+        return replace(saved, decision=decision), raced
+    try:
+        return save(run, ground, raced.answer, decision, clock), raced
+    except KeyboardInterrupt:
+        if raced.interrupted:
+            raise
+        return saved, replace(raced, ended="interrupted", verdict=None, answer=None, interrupted=True)
+    except (MemoryError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        return saved, replace(raced, ended="out of memory while saving", verdict=None, answer=None)
+
+
+def save(run: Run, ground: Ground, answer: Answer, decision: dict[str, Any], clock: Clock) -> Saved:
+    """An answer as the run's classifier; the one before it stays until this one is proved."""
+    decision = {**decision, "depths": list(answer.names)}  # what was trained need not read what the frozen head read
+    with clock("finish"):
+        finished = finish(run, ground.material, answer, decision)
+    run.log("saved", train=answer.train, backbone=ground.backbone.name, verified=finished.verified)
+    return Saved(answer, finished, decision)

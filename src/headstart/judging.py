@@ -17,7 +17,7 @@ from headstart.data.samples import Samples
 from headstart.data.scan import scan
 from headstart.errors import DataError
 from headstart.evaluation.judge import judge
-from headstart.pipeline import look
+from headstart.looking import look
 from headstart.predictions import Predictions
 from headstart.progress import Progress
 

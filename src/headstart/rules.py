@@ -6,6 +6,7 @@ A run stores what was decided and by whom, so every function returns a `Rule`: t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal
 
 SizePlace = Literal["tiny", "small", "medium", "large"]
@@ -38,10 +39,10 @@ def backbone(asked: str) -> Rule:
 
 
 def train(asked: str) -> Rule:
-    """Only a new head: this version has no fine-tuning, so `auto` cannot choose more."""
-    if asked == "head":
-        return Rule("train", "head", "asked for", "user")
-    return Rule("train", "head", "a new head on the frozen backbone is all that this version trains")
+    """Whatever the race decides, unless the user pins it."""
+    if asked != "auto":
+        return Rule("train", asked, "asked for", "user")
+    return Rule("train", "auto", "decided by a race on held-out pictures; a tie goes to less training")
 
 
 def folds(largest_class: int) -> Rule:
@@ -71,3 +72,41 @@ def too_many_bad(bad: int, n: int) -> bool:
 def verified_pictures(n: int) -> Rule:
     """At most 256 pictures, smallest margins first: where a difference between two engines would show first."""
     return Rule("verified_pictures", min(n, 256), "the pictures with the smallest margins show a difference first")
+
+
+def epochs(n: int) -> Rule:
+    """About 150 steps of fine-tuning, 6 to 20 epochs: on six sets of 30 to 4,000 pictures more changed nothing."""
+    value = min(20, max(6, ceil(150 / ceil(n / 32))))
+    return Rule("epochs", value, "about 150 steps; early stop takes fewer where that is better")
+
+
+def batch(n: int) -> Rule:
+    """32 pictures (16 to 64 train equally fast); fewer where that would leave less than six steps per epoch."""
+    return Rule("batch", min(32, max(4, n // 6)), "32, or a sixth of the pictures")
+
+
+def amounts(asked: str, stages: int, budget: float) -> Rule:
+    """What is raced: the last 1 to 3 block groups, norms and everything; of `stages` block groups.
+
+    From half an hour on, training from scratch is run once, to show what the head start bought.
+    """
+    if asked != "auto":
+        return Rule("amounts", (asked,), "asked for", "user")
+    last = tuple(f"last-{k}" for k in range(1, min(3, stages - 1) + 1))
+    scratch = ("scratch",) if budget >= 1800 else ()
+    return Rule("amounts", ("extra", "norms", *last, "all", *scratch), "each is another answer to how much to train")
+
+
+def extra_layers(n: int, frozen_top1: float, asked: tuple[int, ...], train: str = "auto") -> Rule:
+    """Extra layers after the frozen ones are raced where they ever paid: see `head.layers` for the figures."""
+    if asked:
+        return Rule("extra_layers", asked, "asked for", "user")
+    if train == "extra":
+        return Rule("extra_layers", (512,), "one layer of 512: no other width or number of layers was better")
+    if n < 1000:
+        why = "under a thousand pictures extra layers were never better than a linear head beyond noise"
+        return Rule("extra_layers", (), why)
+    if frozen_top1 >= 0.95:
+        return Rule("extra_layers", (), "the linear head leaves too little to learn")
+    why = "a thousand pictures or more and over 5 % errors: extra layers may pay, so they are raced"
+    return Rule("extra_layers", (512,), why)

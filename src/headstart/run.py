@@ -48,7 +48,7 @@ class Run:
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:
         """Write a JSON file of this run. NaN becomes null: JSON has no NaN."""
-        text = json.dumps(_without_nan(document), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(without_nan(document), indent=2, ensure_ascii=False, allow_nan=False)
         write_file(self.folder / name, (text + "\n").encode("utf-8", "backslashreplace"))
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -59,9 +59,13 @@ class Run:
         writer.writerows(rows)
         write_file(self.folder / name, text.getvalue().encode("utf-8", "backslashreplace"))
 
+    def forget(self, name: str) -> None:
+        """Remove a folder of this run that is not needed any more, such as the units of a race that was decided."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl: what happened when."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **_without_nan(facts)}, default=str)
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **without_nan(facts)}, default=str)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as f:
             f.write(line + "\n")
 
@@ -123,13 +127,14 @@ def _reason(e: OSError) -> str:
     return e.strerror or str(e)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """`value` with every NaN and infinity as None, numpy scalars as plain numbers."""
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
     if isinstance(value, dict):
-        return {str(k): _without_nan(v) for k, v in value.items()}
+        return {str(k): without_nan(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
+        return [without_nan(v) for v in value]
     if hasattr(value, "item") and not hasattr(value, "__len__"):  # a numpy scalar
-        return _without_nan(value.item())
+        return without_nan(value.item())
     return value

@@ -18,7 +18,10 @@ import headstart
 ROOT = Path(headstart.__file__).parent
 EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "headstart"}
 # The story of fit and its chapters: they may use everything below, and each other.
-STORY = {"pipeline", "material", "finish", "evidence", "findings", "document", "judging"}
+STORY = {
+    "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
+    "evidence", "findings", "document", "judging",
+}  # fmt: skip
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
     "errors": set(), "config": set(), "predictions": set(), "cache_folder": set(), "progress": set(), "clock": set(),
@@ -28,8 +31,8 @@ MAY_IMPORT = {
     "engine": {"images"},
     "backbone": {"images", "engine", "artefact"},
     "embedding": {"data", "engine", "backbone", "images"},
-    "finetune": {"embedding", "backbone", "head", "images"},
-    "howmuch": {"data", "embedding", "head", "finetune", "evaluation", "rules"},
+    "finetune": {"embedding", "backbone", "engine", "head", "images"},
+    "howmuch": {"data", "embedding", "head", "finetune", "evaluation", "rules", "run"},  # the ledger
     "classifier": {"images", "engine", "artefact", "head"},
     "reporting": {"evaluation", "run", "images"},
     "exporting": {"classifier", "engine"},
@@ -50,7 +53,7 @@ HOMES = {
     "sklearn": ("estimator.py", "head/estimator.py"),
     "pyarrow": ("data/manifest.py", "scaling/"),
     "safetensors": ("artefact/", "backbone/", "embedding/"),
-    "PIL": ("images/", "backbone/graph.py", "reporting/"),
+    "PIL": ("images/", "backbone/graph.py", "finetune/views", "reporting/"),
     "typer": ("cli/",), "rich": ("cli/",), "fastapi": ("serving/",), "ray": ("scaling/",), "jinja2": ("reporting/",),
 }  # fmt: skip
 HEAVY = {"torch", "timm", "torchvision", "openvino", "onnx", "sklearn", "pyarrow", "scipy"}

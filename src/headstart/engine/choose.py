@@ -74,6 +74,17 @@ def accelerator_present() -> str | None:
     return "cuda" if shutil.which("nvidia-smi") or ctypes.util.find_library(driver) else None
 
 
+def usable_accelerator() -> str | None:
+    """`cuda` or `mps` when torch can use it here. Imports torch only where the machine seems to have one."""
+    device = accelerator_present()
+    if device is None:
+        return None
+    import torch
+
+    usable = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+    return device if usable else None
+
+
 def _on_accelerator(torch_module: Callable[[], Any], device: str) -> TorchEngine:
     import torch
 

@@ -31,11 +31,12 @@ class TrainingCost:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a tail reads: `side` of the pixels, `maps` (h, w, c) by cut, `dims` of all depths."""
+    """What a tail reads, and where: `side` of the pixels, `maps` (h, w, c) by cut, `dims` of all depths."""
 
     side: int
     maps: dict[int, tuple[int, int, int]]
     dims: tuple[int, ...]
+    device: str = "cpu"
 
 
 def measure_training(
@@ -47,9 +48,9 @@ def measure_training(
     """
     width = sum(shapes.dims[d] for d in depths)
     head = LinearHead(np.zeros((n_classes, width)), np.zeros(n_classes), np.zeros(width), np.ones(width))
-    tail = Tail(network, train, depths, head)
-    maps, vectors = _inputs(train, depths, shapes)
-    target = torch.arange(PICTURES) % n_classes
+    tail = Tail(network, train, depths, head).to(shapes.device)
+    maps, vectors = (made.to(shapes.device) for made in _inputs(train, depths, shapes))
+    target = (torch.arange(PICTURES) % n_classes).to(shapes.device)
     tail.eval()
     judge = min(_judge(tail, maps, vectors) for _ in range(STEPS))
     tail.train(train == "scratch")  # statistics of its own cost more than folded ones
@@ -61,7 +62,7 @@ def measure_training(
 def _judge(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor) -> float:
     begin = time.perf_counter()
     with torch.inference_mode():
-        tail(maps, vectors)
+        tail(maps, vectors).cpu()  # waits for an accelerator
     return time.perf_counter() - begin
 
 
@@ -70,9 +71,10 @@ def _step(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor, target: torch.T
     found: list[float] = []
     while len(found) < STEPS or (len(found) < MOST_STEPS and sum(found) < ENOUGH):
         begin = time.perf_counter()
-        with autocast(precision):
+        with autocast(precision, tail.device.type):
             logits = tail(maps, vectors)
         functional.cross_entropy(logits.float(), target).backward()
+        torch.zeros(1, device=tail.device).cpu()  # waits for an accelerator
         tail.zero_grad(set_to_none=True)
         found.append(time.perf_counter() - begin)
     return min(found)

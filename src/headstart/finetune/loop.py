@@ -142,8 +142,8 @@ class _Running:
 
     def _loss(self, rows: IntArray, views: IntArray) -> Tensor:
         maps, vectors = self._inputs(rows, views)
-        target = torch.from_numpy(np.ascontiguousarray(self.lesson.labels[rows], dtype=np.int64))
-        with autocast(self.recipe.precision):
+        target = torch.from_numpy(np.ascontiguousarray(self.lesson.labels[rows], dtype=np.int64)).to(maps.device)
+        with autocast(self.recipe.precision, maps.device.type):
             logits = self.tail(maps, vectors)
         return functional.cross_entropy(logits.float(), target)
 
@@ -173,7 +173,7 @@ class _Running:
 
     def _inputs(self, rows: IntArray, views: IntArray) -> tuple[Tensor, Tensor]:
         maps, vectors = self.lesson.activations.batch(self.tail.cut, rows, views)
-        return torch.from_numpy(maps), torch.from_numpy(vectors)
+        return torch.from_numpy(maps).to(self.tail.device), torch.from_numpy(vectors).to(self.tail.device)
 
 
 def logits_of(tail: Tail, activations: Activations, rows: IntArray) -> NDArray[np.float32]:
@@ -189,7 +189,8 @@ def logits_of(tail: Tail, activations: Activations, rows: IntArray) -> NDArray[n
             some = rows[at : at + size]
             try:
                 maps, vectors = activations.batch(tail.cut, some, np.zeros(len(some), np.int64))
-                found[at : at + size] = tail(torch.from_numpy(maps), torch.from_numpy(vectors)).float().numpy()
+                inputs = (torch.from_numpy(array).to(tail.device) for array in (maps, vectors))
+                found[at : at + size] = tail(*inputs).float().cpu().numpy()
             except (RuntimeError, MemoryError) as error:
                 size = halved(len(some), error)
                 continue
@@ -214,5 +215,13 @@ def halved(batch: int, error: BaseException) -> int:
 def out_of_memory(error: BaseException) -> bool:
     """Whether torch, oneDNN or Python ran out of memory (torch says so in a RuntimeError's text only)."""
     text = str(error).lower()
-    signs = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
+    signs = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad_alloc",
+        "cannot allocate memory",
+        "could not create a ",
+        "resource temporarily unavailable",
+    )  # oneDNN's ways; a thread without a stack
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)

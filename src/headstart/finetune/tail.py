@@ -57,6 +57,11 @@ class Tail(nn.Module):  # type: ignore[misc]
             self.head.weight.copy_(torch.tensor(np.asarray(head.weights)))
             self.head.bias.copy_(torch.tensor(np.asarray(head.bias)))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is: the processor, or an accelerator it was moved to (CUDA and MPS were not run by us)."""
+        return self.head.weight.device
+
     def stages(self) -> list[nn.Module]:
         """The stages behind the cut."""
         return self.network.stages()[self.cut :]
@@ -81,12 +86,12 @@ class Tail(nn.Module):  # type: ignore[misc]
         found = []
         with torch.inference_mode():
             for at in range(0, len(pixels), 16):
-                x, pooled = self.network.scaled(torch.from_numpy(pixels[at : at + 16])), []
+                x, pooled = self.network.scaled(torch.from_numpy(pixels[at : at + 16]).to(self.device)), []
                 for depth, stage in enumerate(self.network.stages()):
                     x = stage(x)
                     if depth in self.depths:
                         pooled.append(x.mean((2, 3)))
-                found.append(self.head((torch.cat(pooled, 1) - self.mean) / self.scale).numpy())
+                found.append(self.head((torch.cat(pooled, 1) - self.mean) / self.scale).cpu().numpy())
         return np.concatenate(found)
 
     def stage_of(self, name: str) -> int:
@@ -104,8 +109,8 @@ class Tail(nn.Module):  # type: ignore[misc]
         tensors = tensors_of(self.network)
         if any(isinstance(m, nn.BatchNorm2d) for m in self.network.modules()):
             names = {name.rsplit(".", 1)[0] for name in tensors if "classifier" not in name}
-        kept = {k: v.float().numpy().copy() for k, v in tensors.items() if k.rsplit(".", 1)[0] in names}
-        weights, bias, mean, scale = (t.detach().numpy().astype(np.float64) for t in self._head_tensors())
+        kept = {k: v.float().cpu().numpy().copy() for k, v in tensors.items() if k.rsplit(".", 1)[0] in names}
+        weights, bias, mean, scale = (t.detach().cpu().numpy().astype(np.float64) for t in self._head_tensors())
         return Trained(kept, LinearHead(weights, bias, mean, scale))
 
     def _head_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

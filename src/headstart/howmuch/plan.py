@@ -25,7 +25,7 @@ RATES: Mapping[str, tuple[float | None, ...]] = {
     "all": (3e-3, 1e-2),
     "scratch": (1e-2,),
 }
-EXTRA_LAYERS = (256,)
+EXTRA_LAYERS = (512,)
 # Where to start: row = similarity, column = size. Everything else follows by its distance from here.
 SIZES = ("tiny", "small", "medium", "large")
 FIRST: Mapping[str, tuple[Amount, ...]] = {
@@ -194,7 +194,7 @@ def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> 
     """Every amount with its likeliest rate, then a fresh head on far data, then the other rates."""
     rounds: list[list[Arm]] = [[], [], []]
     for train in amounts:
-        widths = (facts.extra_layers or EXTRA_LAYERS) if train == "extra" else facts.extra_layers
+        widths = (facts.extra_layers or EXTRA_LAYERS) if train == "extra" else ()
         for turn, rate in enumerate(_by_likelihood(train, facts)):
             why = _reason(train, first, facts) if turn == 0 else "another learning rate of the same amount"
             rounds[turn].append(Arm(train, rate, extra_layers=widths, why=why))

@@ -11,7 +11,7 @@ JSON = Mapping[str, Any]
 def summary_lines(result: JSON, folder: str) -> list[str]:
     """The lines that `fit` prints on stdout when it is done."""
     lines = [sentence(result), ""]
-    lines += _accuracy(result) + _depths(result) + _findings(result)
+    lines += _accuracy(result) + _depths(result) + _more(result) + _findings(result)
     lines += ["", f"Done in {result['seconds']['total']:.0f} s ({_phases(result['seconds'])}); {_engine(result)}."]
     if result["interrupted"]:
         lines.append("Interrupted: the classifier is complete, some of the evidence is missing.")
@@ -21,14 +21,46 @@ def summary_lines(result: JSON, folder: str) -> list[str]:
 
 def sentence(result: JSON) -> str:
     """What was trained, how good it is, against what."""
-    accuracy, decision = result["accuracy"], result["decision"]
+    accuracy, what = result["accuracy"], _trained(result)
     if accuracy["top1"] is None:
-        return f"Trained a new head on {_places(result)} of {decision['backbone']}; too few pictures to say how good."
+        return f"Trained {what}; too few pictures to say how good."
     return (
-        f"Trained a new head on {_places(result)} of {decision['backbone']}: "
+        f"Trained {what}: "
         f"{_percent(accuracy['top1'])} of new pictures right ({_range(accuracy)}); "
         f"always naming the most frequent class would be {_percent(accuracy['baseline'])}."
     )
+
+
+def _trained(result: JSON) -> str:
+    """What was trained, in words: a new head on these depths, the last 2 stages of the network, everything."""
+    decision = result["decision"]
+    backbone, train = decision["backbone"], decision["train"]
+    if train in ("head", "auto"):
+        return f"a new head on {_places(result)} of {backbone}"
+    if train == "extra":
+        return f"extra layers of {', '.join(str(w) for w in decision['extra_layers'])} after the frozen {backbone}"
+    words = {"norms": "the norms and biases", "last-1": "the last stage", "all": "everything", "scratch": "everything"}
+    what = words.get(train) or f"the last {train.removeprefix('last-')} stages"
+    return f"{what} of {backbone}" + (" from scratch" if train == "scratch" else "")
+
+
+def _more(result: JSON) -> list[str]:
+    """How near the pictures are, why that much was trained, and the best of every amount that was raced."""
+    lines = [f"  similarity    {result['similarity']['why']}"]
+    best: dict[str, JSON] = {}
+    for candidate in result["candidates"]:
+        known = best.get(candidate["train"])
+        ran = candidate["train"] != "head" and candidate["top1"] is not None
+        if ran and (known is None or candidate["top1"] > known["top1"]):
+            best[candidate["train"]] = candidate
+    if not best:
+        return [*lines, f"  more training {result['race']['ended']}"]
+    raced = ", ".join(f"{name} {_percent(c['top1'])} on {c['n']}" for name, c in best.items())
+    return [
+        *lines,
+        f"  how much      {result['decision']['why']}",
+        f"  raced         {raced} ({result['race']['ended']})",
+    ]
 
 
 def _accuracy(result: JSON) -> list[str]:
@@ -79,7 +111,8 @@ def _places(result: JSON) -> str:
 
 
 def _phases(seconds: JSON) -> str:
-    return ", ".join(f"{name} {seconds[name]:.1f}" for name in ("scan", "embed", "probe", "finish"))
+    names = ("scan", "embed", "probe", "finish", "backbones", "plan", "race", "refit", "judge")
+    return ", ".join(f"{name} {seconds[name]:.1f}" for name in names if seconds.get(name, 0.0) >= 0.05)
 
 
 def _engine(result: JSON) -> str:

@@ -47,14 +47,19 @@ def test_nothing_is_vetoed_but_extra_layers_on_few_pictures():
 
 def test_two_or_three_rates_each_the_small_ones_first_near_the_source():
     for similarity, ordered in (
-        ("near", [3e-4, 1e-3, 3e-3]),
-        ("far", [3e-3, 1e-3, 3e-4]),
-        ("middle", [1e-3, 3e-4, 3e-3]),
+        ("near", [3e-3, 1e-2]),
+        ("far", [1e-2, 3e-3]),
+        ("middle", [3e-3, 1e-2]),
     ):
         arms = plan(replace(FACTS, similarity=similarity)).arms
         assert [p.arm.learning_rate for p in arms if p.arm.train == "last-1" and not p.arm.fresh] == ordered
     keys = [p.arm.key for p in arms]
     assert len(set(keys)) == len(keys)
+
+
+def test_only_extra_arms_have_extra_layers():
+    arms = plan(replace(FACTS, size="large", extra_layers=(64,))).arms
+    assert {p.arm.train for p in arms if p.arm.extra_layers} == {"extra"}
 
 
 def test_far_data_gets_a_fresh_head():
@@ -70,7 +75,7 @@ def test_scratch_comes_last_whatever_it_costs():
 
 def test_a_pinned_amount_races_its_rates_only():
     pinned = plan(replace(FACTS, pinned="last-2"))
-    assert {p.arm.train for p in pinned.arms} == {"last-2"} and len(pinned.arms) == 3
+    assert {p.arm.train for p in pinned.arms} == {"last-2"} and len(pinned.arms) == 2
     assert pinned.arms[0].why == "asked for" and pinned.pinned == "last-2"
     assert plan(replace(FACTS, pinned="head")).arms == ()
     assert [p.arm.train for p in plan(replace(FACTS, pinned="scratch")).arms] == ["scratch"]

@@ -1,0 +1,177 @@
+"""Choosing: whether another of the installed backbones sees these pictures better, at a price the budget can pay.
+
+A cross-validated head on each is better evidence than any transferability score, and one frozen pass is all it costs
+(notes on LogME, LEEP, SFDA: How stable are transferability metrics evaluations?, arXiv 2204.01403).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbone.backbone import Backbone, open_backbone
+from headstart.backbone.graph_file import graph_file
+from headstart.backbone.sources import available, find_source
+from headstart.cache_folder import cache_folder
+from headstart.clock import Clock
+from headstart.config import FitConfig
+from headstart.embedding.embed import EmbedOptions, embed
+from headstart.evaluation.intervals import paired_bootstrap
+from headstart.howmuch.probe import Probe, ProbeOptions, probe
+from headstart.material import Material
+from headstart.nearness import similarity_of
+from headstart.progress import Progress
+from headstart.training import Ground, Seen
+
+SUBSET = 1000  # pictures: enough to tell backbones apart by 2 points
+FEW = 32  # pictures by which a backbone's speed is measured
+SHARE = 0.25  # of the time left that looking through one more backbone may take
+EXPORT = 15.0  # seconds that the first use of a backbone takes
+P_BETTER = 0.9  # as for any other way of spending more
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One more backbone: accuracy of its best head on `n` pictures against the first backbone's on the same folds."""
+
+    name: str
+    status: str  # run, not tried
+    why: str
+    n: int = 0
+    top1: float | None = None
+    first_top1: float | None = None
+    p_better: float | None = None
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def other_backbones(
+    seen: Seen, config: FitConfig, clock: Clock, progress: Progress
+) -> tuple[Seen, tuple[Tried, ...], bool]:
+    """What was seen, with the best of the installed backbones, when the choice is ours and there is time for it.
+
+    Last: whether Ctrl-C ended the search; what was seen first stays then.
+    """
+    left = config.budget - clock.seconds()["total"]
+    if (config.backbone, config.train) != ("auto", "auto") or config.steps is not None or left < 5.0:
+        return seen, (), False
+    try:
+        with clock("backbones"):
+            ground, tried = choose_backbone(seen.ground, left, progress)
+            if ground is seen.ground:
+                return seen, tried, False
+            similarity = similarity_of(ground.material, ground.backbone, ground.found)
+            return Seen(ground, similarity, seen.settings), tried, False
+    except KeyboardInterrupt:
+        return seen, (), True
+
+
+def choose_backbone(ground: Ground, left: float, progress: Progress) -> tuple[Ground, tuple[Tried, ...]]:
+    """`ground` on the best of the installed backbones within `left` seconds, and what was tried.
+
+    Another backbone needs P(better) >= 0.9 on paired out-of-fold results: a tie goes to the faster one.
+    """
+    began, tried = time.perf_counter(), []
+    if ground.split.count == 0:
+        return ground, ()
+    rows = _subset(ground)
+    first = ground.found if len(rows) == len(ground.material.learn) else None
+    best = ground
+    for facts in available():
+        name = str(facts["name"])
+        if name == ground.backbone.name or not facts["installed"]:
+            continue
+        started = time.perf_counter()
+        room = SHARE * (left - (started - began))
+        reason, backbone = _affordable(ground, name, len(rows), room)
+        if backbone is None:
+            tried.append(Tried(name, "not tried", reason))
+            continue
+        progress.start(f"look with {name}", len(rows))
+        found = _probe(_seen_with(ground, backbone, rows, progress), ground, rows)
+        first = first or _probe([m[rows] for m in ground.material.matrices(ground.material.learn)], ground, rows)
+        one = _compared(name, first, found, ground, rows, time.perf_counter() - started)
+        tried.append(one)
+        progress.say(f"{name}: {100 * (one.top1 or 0):.1f} %, {one.why}")
+        if (one.p_better or 0) >= P_BETTER and one.top1 == max(t.top1 for t in tried if t.top1 is not None):
+            best = Ground(ground.material, backbone, ground.split, found, ground.seed)
+    return (ground if best is ground else _moved(ground, best, rows, progress)), tuple(tried)
+
+
+def _subset(ground: Ground) -> NDArray[np.int64]:
+    """At most 1,000 of the pictures to learn from, the same share of every class and fold."""
+    labels, folds = ground.material.labels, ground.split.folds[0]
+    n = len(labels)
+    if n <= SUBSET:
+        return np.arange(n)
+    order = np.lexsort((np.random.default_rng(ground.seed).random(n), folds, labels))
+    return np.sort(order[np.linspace(0, n - 1, SUBSET).astype(int)])
+
+
+def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Backbone | None]:
+    """The opened backbone when looking through `n` pictures with it fits into `room` seconds."""
+    missing = not graph_file(find_source(name), cache_folder()).is_whole()
+    if missing and room < EXPORT:
+        return f"preparing it takes {EXPORT:.0f} s, {max(room, 0):.0f} s may be used", None
+    if room < 2.0:
+        return f"{max(room, 0):.0f} s may be used for it", None
+    backbone = open_backbone(name, cache_folder())
+    few = [ground.material.samples.sources[i] for i in ground.material.learn[:FEW]]
+    began = time.perf_counter()
+    facts = embed(few, backbone, EmbedOptions(cache=cache_folder())).facts
+    rate = facts.engine.images_per_second if facts.engine and facts.engine.images_per_second else None
+    needed = n / rate if rate else 0.0  # everything cached: nothing to wait for
+    if needed > room - (time.perf_counter() - began):
+        return f"looking through {n} pictures would take {needed:.0f} s, {room:.0f} s may be used", None
+    return "", backbone
+
+
+def _seen_with(
+    ground: Ground, backbone: Backbone, rows: NDArray[np.int64], progress: Progress
+) -> list[NDArray[np.float16]]:
+    sources = [ground.material.samples.sources[i] for i in ground.material.learn[rows]]
+    options = EmbedOptions(cache=cache_folder(), progress=lambda done, total: progress.update(done))
+    return list(embed(sources, backbone, options).vectors)
+
+
+def _probe(matrices: list[NDArray[np.float16]], ground: Ground, rows: NDArray[np.int64]) -> Probe:
+    material = ground.material
+    names = [d.name for d in ground.backbone.depths]
+    groups = material.groups[material.learn][rows] if material.samples.groups is not None else None
+    options = ProbeOptions(ground.seed, groups)
+    return probe(matrices, names, material.labels[rows], ground.n_classes, ground.split.folds[:, rows], options)
+
+
+def _compared(name: str, first: Probe, found: Probe, ground: Ground, rows: NDArray[np.int64], seconds: float) -> Tried:
+    both = first.judged & found.judged
+    labels = ground.material.labels[rows][both]
+    right = [p.logits[both].argmax(axis=1) == labels for p in (found, first)]
+    groups = ground.material.groups[ground.material.learn][rows][both]
+    compared = paired_bootstrap(right[0], right[1], groups, ground.seed)
+    better = compared.p_better >= P_BETTER
+    why = f"{100 * compared.difference:+.1f} points against {ground.backbone.name}, P(better) {compared.p_better:.2f}"
+    why += "" if better else ": the faster one stays"
+    return Tried(
+        name, "run", why, len(rows), float(right[0].mean()), float(right[1].mean()), compared.p_better, seconds
+    )
+
+
+def _moved(ground: Ground, best: Ground, rows: NDArray[np.int64], progress: Progress) -> Ground:
+    """Everything seen with the better backbone; pictures, groups and folds stay what they are."""
+    material: Material = ground.material
+    progress.start(f"embed with {best.backbone.name}", len(material.samples))
+    options = EmbedOptions(cache=cache_folder(), progress=lambda done, total: progress.update(done))
+    seen = embed(material.samples.sources, best.backbone, options)
+    material = replace(material, embeddings=seen)
+    everything = np.arange(len(material.learn))
+    ground = Ground(material, best.backbone, ground.split, best.found, ground.seed)
+    if len(rows) == len(everything):
+        return ground
+    return replace(ground, found=_probe(material.matrices(material.learn), ground, everything))

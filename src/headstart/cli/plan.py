@@ -1,0 +1,39 @@
+"""headstart plan: what fit would try, in which order and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from headstart.cli.console import Console, percent, print_json
+
+NAME = "plan"
+
+
+def command(
+    data: Path = typer.Argument(..., metavar="DATA", help="As for fit."),
+    budget: str = typer.Option("5m", help="The budget to plan for (30s, 5m, 2h)."),
+    train: str = typer.Option("auto", help="As for fit: auto, or the one amount to plan."),
+    backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
+    seed: int = typer.Option(0, help="As for fit."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> int:
+    """Say what fit would try, in which order and why, and how long each would take. Trains only heads.
+
+    Example: headstart plan birds/ --budget 10m
+    """
+    from headstart import api
+
+    with Console() as console:
+        found = api.plan(data, budget=budget, train=train, backbone=backbone, seed=seed, progress=console)
+    if as_json:
+        print_json(found)
+        return 0
+    frozen = found["frozen"]
+    depths = ", ".join(frozen["depths"])
+    typer.echo(found["similarity"]["why"])
+    if frozen["top1"] is not None:
+        typer.echo(f"A new head ({depths}) reaches {percent(frozen['top1'])} out of fold; what it has to be beaten by:")
+    typer.echo("\n".join([*found["lines"], *found["flips"]]))
+    return 0

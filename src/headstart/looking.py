@@ -1,0 +1,77 @@
+"""Looking: embed, sort out, split, probe: everything that is known before more than a head is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart import rules
+from headstart.backbone.backbone import Backbone, open_backbone
+from headstart.backbone.sources import find_source
+from headstart.cache_folder import cache_folder
+from headstart.clock import Clock
+from headstart.config import FitConfig
+from headstart.data.samples import Samples
+from headstart.data.split import Split, make_split
+from headstart.embedding.embed import EmbedOptions, embed
+from headstart.errors import UsageError
+from headstart.howmuch.probe import Probe, ProbeOptions, probe
+from headstart.howmuch.unjudged import unjudged
+from headstart.material import Material, sort_out
+from headstart.nearness import similarity_of
+from headstart.progress import Progress
+from headstart.training import Ground, Seen
+
+
+def check(config: FitConfig) -> None:
+    """Refuse what the asked backbone does not have, before any work. UsageError."""
+    source = find_source(rules.backbone(config.backbone).value)
+    stages = len(source.depth_names) - 1  # the last depth is the final layer, which every amount trains
+    if config.train.startswith("last-") and int(config.train.removeprefix("last-")) > stages:
+        raise UsageError(
+            f"--train {config.train}: {source.name} has {stages} stages, so last-1 to last-{stages}, or all"
+        )
+
+
+def first_look(samples: Samples, config: FitConfig, progress: Progress, clock: Clock) -> Seen:
+    """Embed, sort out, split, probe, and how near the pictures are to what the backbone has seen."""
+    check(config)
+    with clock("embed"):
+        asked = rules.backbone(config.backbone)
+        backbone = open_backbone(asked.value, cache_folder())
+        material = look(samples, backbone, progress)
+    with clock("probe"):
+        progress.start("probe")
+        settings = (asked, rules.train(config.train), *fold_rules(material))
+        groups = material.groups[material.learn]
+        split = make_split(material.labels, groups, config.seed, settings[2].value, settings[3].value)
+        found = heads(material, backbone, split)
+    with clock("similarity"):
+        similarity = similarity_of(material, backbone, found)
+    return Seen(Ground(material, backbone, split, found, config.seed), similarity, settings)
+
+
+def fold_rules(material: Material) -> tuple[rules.Rule, rules.Rule]:
+    """How many folds, how often."""
+    return rules.folds(int(np.bincount(material.labels).max())), rules.repeats(len(material.learn))
+
+
+def heads(material: Material, backbone: Backbone, split: Split) -> Probe:
+    """The probe on the pictures to learn from; without anything to hold out, a head and no claim."""
+    matrices, names = material.matrices(material.learn), [d.name for d in backbone.depths]
+    n_classes = len(material.samples.classes)
+    if split.count == 0:
+        return unjudged(matrices, names, material.labels, n_classes)
+    groups = material.groups[material.learn] if material.samples.groups is not None else None
+    return probe(matrices, names, material.labels, n_classes, split.folds, ProbeOptions(split.seed, groups))
+
+
+def look(samples: Samples, backbone: Backbone, progress: Progress) -> Material:
+    """Embed every picture and sort out what may be learned from; also what `audit` does."""
+    if backbone.exporting:
+        progress.say(f"preparing {backbone.name} for this machine (once, some ten seconds)")
+    progress.start("embed", len(samples))
+    options = EmbedOptions(cache=cache_folder(), progress=lambda done, total: progress.update(done))
+    embeddings = embed(samples.sources, backbone, options)
+    for note in (*samples.notes, *embeddings.facts.notes):
+        progress.say(note)
+    return sort_out(samples, embeddings)

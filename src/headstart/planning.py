@@ -1,0 +1,136 @@
+"""Planning: what `fit` would try on these pictures, in which order and why, and how long each would take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import rules
+from headstart.clock import Clock
+from headstart.config import FitConfig
+from headstart.data.scan import scan
+from headstart.howmuch.allowance import Allowance
+from headstart.howmuch.plan import AmountCost, PlanFacts, plan
+from headstart.howmuch.similarity import Similarity
+from headstart.looking import first_look
+from headstart.progress import Progress
+from headstart.training import Trainer, flip_notes
+
+MEASURED = 16  # pictures
+DEAR = ("norms", "all", "scratch")  # amounts that read pixels
+DEAR_FROM = 20.0  # seconds of budget left below which these are not even measured (some 3 s)
+
+
+def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -> dict[str, Any]:
+    """Everything `fit` does before it trains more than heads; nothing is written but the cache.
+
+    Raises DataError as `fit` does. Keys: size, similarity, frozen (the head that every candidate must beat), plan
+    (None with `ended` when nothing can be judged), flips, lines (the plan in words), seconds.
+    """
+    with clock("scan"):
+        progress.start("scan")
+        samples = scan(data)
+    seen = first_look(samples, config, progress, clock)
+    ground = seen.ground
+    counts = np.bincount(ground.material.labels, minlength=ground.n_classes)
+    median = float(np.median(counts))
+    chosen = ground.found.chosen
+    told: dict[str, Any] = {
+        "data": {"n": len(ground.material.learn), "classes": ground.n_classes},
+        "size": {"place": rules.size_place(median), "images_per_class": median},
+        "similarity": asdict(seen.similarity),
+        "frozen": {"depths": list(chosen.names), "top1": chosen.top1, "low": chosen.low, "high": chosen.high},
+        "plan": None,
+        "flips": [],
+        "lines": ["no picture can be held out, so more training could not be judged"],
+    }
+    if ground.split.count and config.train != "head":
+        trainer = Trainer(ground, {}, progress.say)
+        with clock("plan"):
+            progress.start("plan")
+            allowance = Allowance(config.budget, 0.0, lambda: clock.seconds()["total"])
+            planned = plan(facts_for(trainer, seen.similarity, config, allowance))
+        told |= {"plan": planned.to_json(), "flips": flip_notes(trainer.flips), "lines": planned.lines()}
+    return {**told, "seconds": clock.seconds()}
+
+
+def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allowance: Allowance) -> PlanFacts:
+    """What the plan is made from: size, similarity, and the measured cost of every amount of training."""
+    ground, pinned = trainer.ground, "extra" if config.extra_layers and config.train == "auto" else config.train
+    n, counts = len(ground.material.learn), np.bincount(ground.material.labels, minlength=ground.n_classes)
+    layers = rules.extra_layers(n, ground.found.chosen.top1, config.extra_layers, pinned).value
+    amounts = rules.amounts(pinned, len(ground.backbone.depths) - 1, config.budget).value
+    costs = measured_costs(trainer, [a for a in amounts if a != "extra" or layers], layers, allowance)
+    per_class, folds = float(np.median(counts)), ground.split.folds
+    return PlanFacts(
+        n=n,
+        n_classes=ground.n_classes,
+        images_per_class=per_class,
+        size=rules.size_place(per_class),
+        similarity=similarity.place,
+        costs=costs,
+        left=allowance.left(),
+        epochs=rules.epochs(n).value,
+        folds=int(folds.max()) + 1,
+        repeats=len(folds),
+        batch=rules.batch(n).value,
+        pinned=pinned,
+        extra_layers=layers,
+        in_steps=allowance.in_steps,
+    )
+
+
+def measured_costs(
+    trainer: Trainer, amounts: list[str], layers: tuple[int, ...], allowance: Allowance
+) -> dict[str, AmountCost]:
+    """Seconds per picture of every amount, cheapest first; what reads pixels only where there is time to use it."""
+    from headstart.finetune.cost import Shapes, measure_training
+    from headstart.finetune.cutcache import cut_shapes
+    from headstart.finetune.prefixcost import measure_prefix
+    from headstart.finetune.tail import cut_of
+
+    ground, found = trainer.ground, {}
+    depths = ground.backbone.depths
+    cuts = {a: cut_of(a, len(depths)) for a in amounts if a != "extra"}
+    if cuts:
+        sources = ground.sources
+        some = [sources[i] for i in np.linspace(0, len(sources) - 1, min(MEASURED, len(sources))).astype(int)]
+        front = [max(c for c in cuts.values())] if max(cuts.values()) > 0 else []
+        prefix = measure_prefix(some, ground.backbone, front, trainer.views)
+        maps = {c: s.map for c, s in cut_shapes(ground.backbone, sorted({c for c in cuts.values() if c})).items()}
+        shapes = Shapes(ground.backbone.preprocessing.side, maps, tuple(d.dim for d in depths), trainer.device)
+    began = time.perf_counter()
+    trainer.heads.of((0, int(np.unique(ground.split.folds[0][ground.split.folds[0] >= 0])[0])))
+    setup = time.perf_counter() - began
+    n = len(ground.material.learn)
+    for amount in sorted(cuts, key=lambda a: (a in DEAR, -cuts[a])):
+        if amount in DEAR and len(cuts) > 1 and allowance.left() < DEAR_FROM and not allowance.in_steps:
+            continue
+        try:
+            cost = measure_training(trainer.network, amount, ground.start.depths, shapes, ground.n_classes)
+        except (MemoryError, RuntimeError):
+            trainer.say(f"not enough memory to train {amount}")
+            continue
+        trainer.precision[amount] = cost.precision if not allowance.in_steps else "bf16"
+        once = prefix.seconds(n, front if cuts[amount] else [0], len(trainer.views))
+        found[amount] = AmountCost(cost.train, cost.judge, setup, once)
+    if "extra" in amounts:
+        found["extra"] = _layers_cost(trainer, layers, setup)
+    return found
+
+
+def _layers_cost(trainer: Trainer, layers: tuple[int, ...], setup: float) -> AmountCost:
+    """Two epochs on 64 pictures."""
+    from headstart.head.layers import Examples, LayerOptions, train_layers
+
+    examples = trainer._examples()
+    rows = np.arange(min(64, len(examples.labels)))
+    some = Examples(examples.matrix[rows], examples.labels[rows], examples.n_classes, examples.factors)
+    began = time.perf_counter()
+    train_layers(some, LayerOptions(hidden=layers, epochs=2))
+    seconds = (time.perf_counter() - began) / (2 * len(rows))
+    return AmountCost(seconds, 0.1 * seconds, setup)

@@ -1,0 +1,237 @@
+"""Racing: from what the probe found to a verdict on how much to train, within the budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.answer import Answer
+from headstart.clock import Clock
+from headstart.config import FitConfig
+from headstart.howmuch.allowance import Allowance
+from headstart.howmuch.arm import FrozenAnswer
+from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.plan import WILL, Plan, duration, plan
+from headstart.howmuch.race import RaceOptions, RaceResult, Step, nothing_to_win, race
+from headstart.howmuch.similarity import Similarity
+from headstart.howmuch.verdict import Verdict, judge_race
+from headstart.planning import facts_for
+from headstart.progress import Progress
+from headstart.run import Run
+from headstart.training import Ground, Trainer, flip_notes, short_of_memory
+
+LEAST_TIME = 3.0  # seconds below which nothing is even measured
+MARGIN = 1.25  # over a prediction, where the budget is stretched for what was asked for
+
+
+@dataclass(frozen=True)
+class Raced:
+    """What the race found. `verdict` None: no race; `ended` says why. `answer`: the new one, None to keep answer A."""
+
+    ended: str
+    plan: Plan | None = None
+    result: RaceResult | None = None
+    verdict: Verdict | None = None
+    answer: Answer | None = None
+    frozen: FrozenAnswer | None = None
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+INTERRUPTED = Raced("interrupted", interrupted=True)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Under which the race is run: what was asked for, where units are kept, how time is counted and told."""
+
+    config: FitConfig
+    run: Run
+    clock: Clock
+    progress: Progress
+    reserve: float = 0.0
+
+
+def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms: Terms) -> Raced:
+    """Plan, race, decide, and train the winner on everything. Ctrl-C ends it with the best that is finished."""
+    frozen = _frozen(ground, answer, terms)
+    if (reason := _hopeless(ground, frozen, terms)) is not None:
+        return Raced(reason, frozen=frozen)
+    trainer, clock = Trainer(ground, {}, terms.progress.say), terms.clock
+    raced = Raced("interrupted", frozen=frozen, interrupted=True)
+    try:
+        with clock("plan"):
+            terms.progress.start("plan")
+            planned, terms = _planned(trainer, similarity, terms)
+        notes = tuple(flip_notes(trainer.flips))
+        for line in (planned.why, *notes):
+            terms.progress.say(line)
+        with clock("race"):
+            result = _run(ground, planned, trainer, frozen, terms)
+            verdict = judge_race(frozen, result, planned.pinned, terms.config.seed)
+        raced = Raced(result.ended, planned, result, verdict, None, frozen, notes, result.interrupted)
+        if verdict.arm is not None:
+            with clock("refit"):
+                terms.progress.start(f"train {verdict.train} on everything")
+                raced = replace(raced, answer=_refitted(ground, trainer, verdict))
+    except KeyboardInterrupt:
+        if raced.plan is not None and raced.interrupted:
+            raise  # the second one
+        return replace(raced, ended="interrupted", interrupted=True, verdict=None)
+    except ArithmeticError as error:  # on everything, where it did not on the folds
+        terms.progress.say(f"training on everything failed ({error}): the new head stays")
+        return replace(raced, ended=f"training on everything failed: {error}", verdict=None)
+    except (MemoryError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        terms.progress.say("memory is too short for more training: the new head stays")
+        return replace(raced, ended="out of memory", interrupted=False, verdict=None)
+    return raced
+
+
+def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Plan, Terms]:
+    """The plan, and the terms: what the user asked for by name is trained even when the budget is too short for it."""
+    facts = facts_for(trainer, similarity, terms.config, _allowance(terms))
+    planned = plan(facts)
+    if facts.pinned == "auto" or not planned.arms or any(arm.status == WILL for arm in planned.arms):
+        return planned, terms
+    first = min(planned.arms, key=lambda arm: (arm.unit + arm.once + arm.refit).seconds)
+    need = first.unit * 2 + first.once + first.refit
+    terms.progress.say(f"--train {facts.pinned} needs more than the budget: some {duration(need.seconds)} from here")
+    if facts.in_steps:
+        longer = replace(terms.config, steps=need.steps)
+    else:
+        total = terms.clock.seconds()["total"] + need.seconds + terms.reserve
+        longer = replace(terms.config, budget=max(terms.config.budget, MARGIN * total))
+    terms = replace(terms, config=longer)
+    return plan(replace(facts, left=_allowance(terms).left())), terms
+
+
+def _frozen(ground: Ground, answer: Answer, terms: Terms) -> FrozenAnswer:
+    groups = ground.material.groups[ground.material.learn] if ground.material.samples.groups is not None else None
+    names = answer.names
+    what = f"on depth{'s' if len(names) > 1 else ''} {names[0]}" + (f" to {names[-1]}" if len(names) > 2 else "")
+    if len(names) == 2:
+        what += f" and {names[1]}"
+    seconds = terms.clock.seconds()["total"]
+    figures = (answer.top1, answer.low, answer.high)
+    return FrozenAnswer(answer.logits, answer.judged, ground.material.labels, groups, what, seconds, figures)
+
+
+def _hopeless(ground: Ground, frozen: FrozenAnswer, terms: Terms) -> str | None:
+    """Why there is no race, or None."""
+    if terms.config.train == "head":
+        return "a new head was asked for"
+    if ground.split.count == 0:
+        return "no picture can be held out, so more training could not be judged"
+    if terms.config.train != "auto" or terms.config.extra_layers:
+        return None  # what was asked for is trained
+    if (reason := nothing_to_win(frozen)) is not None:
+        return reason  # before the plan: its measuring takes seconds
+    if _allowance(terms).left() < LEAST_TIME:
+        total = terms.clock.seconds()["total"]
+        return f"the first answer took {total:.0f} s: no time of {terms.config.budget:.0f} s is left to race"
+    return None
+
+
+def _allowance(terms: Terms) -> Allowance:
+    config = terms.config
+    if config.steps is not None:
+        return Allowance(config.steps)
+    # What the user pinned is trained, whatever it takes; the budget still bounds how many rates are compared.
+    return Allowance(config.budget, terms.reserve, lambda: terms.clock.seconds()["total"])
+
+
+def _run(ground: Ground, planned: Plan, trainer: Trainer, frozen: FrozenAnswer, terms: Terms) -> RaceResult:
+    progress = terms.progress
+    progress.start("race")
+
+    def tell(step: Step) -> None:
+        top1 = "failed" if step.top1 is None else f"{100 * step.top1:.1f} %"
+        terms.run.log("unit", arm=step.arm.key, repeat=step.repeat, fold=step.fold, top1=step.top1, left=step.left)
+        progress.say(f"  {step.arm.key.replace('_', ' ')}: {top1} after fold {step.fold + 1}, {step.left:.0f} s left")
+
+    ledger = Ledger(terms.run.folder / "race", fingerprint(ground, trainer))
+    return race(planned, trainer.unit, frozen, ground.split.folds, _allowance(terms), RaceOptions(ledger, tell))
+
+
+def fingerprint(ground: Ground, trainer: Trainer) -> str:
+    """Everything that the result of a unit depends on, as one hash."""
+    from headstart.finetune.schedule import VERSION
+
+    digest = hashlib.sha256()
+    for i in ground.material.learn:
+        digest.update(ground.material.embeddings.pixel_hashes[i])
+    for array in (ground.material.labels, ground.split.folds):
+        digest.update(np.ascontiguousarray(array, np.int64).tobytes())
+    start = ground.start
+    facts: list[Any] = [ground.backbone.key, ground.backbone.preprocessing.key, VERSION, ground.seed]
+    facts += [start.depths, start.kind, start.penalty, [vars(v) for v in trainer.views]]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
+    """The winner, trained on every picture."""
+    arm, version = verdict.arm, verdict.version
+    if arm is None or version is None:
+        raise ValueError("the verdict is to keep the new head")
+    from headstart.head.layered import cooled
+
+    common: dict[str, Any] = {
+        "train": verdict.train, "backbone": ground.backbone, "logits": verdict.logits, "judged": verdict.judged,
+        "top1": verdict.top1, "low": verdict.low, "high": verdict.high,
+        "provenance": {"arm": arm.key, "epochs": version.epoch, "blend": version.blend},
+    }  # fmt: skip
+    if arm.train == "extra":
+        return _layered_answer(ground, trainer, verdict, common)
+    from headstart.backbone.graph_weights import graph_with
+    from headstart.finetune.loop import logits_of
+
+    tail, course = trainer.refit(arm, version)
+    activations = trainer.activations(tail.cut)
+
+    def expected(rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        return np.asarray(logits_of(tail, activations, rows) / verdict.temperature)
+
+    def again(sources: Any) -> NDArray[np.floating]:
+        return np.asarray(tail.whole(_pixels(sources, ground)) / verdict.temperature)
+
+    return Answer(
+        depths=ground.start.depths,
+        head=cooled(course.trained.head, verdict.temperature),
+        graph=lambda: graph_with(ground.backbone.graph(), course.trained.tensors),
+        frozen=False,
+        expected=expected,
+        again=again,
+        **common,
+    )
+
+
+def _layered_answer(ground: Ground, trainer: Trainer, verdict: Verdict, common: dict[str, Any]) -> Answer:
+    from headstart.embedding.reference import fresh_matrix
+    from headstart.head.layered import cooled
+
+    assert verdict.arm is not None and verdict.version is not None  # noqa: S101
+    trained, depths = trainer.refit_layers(verdict.arm, verdict.version)
+    head, material = cooled(trained, verdict.temperature), ground.material
+    return Answer(
+        depths=depths,
+        head=head,
+        graph=ground.backbone.graph,
+        frozen=True,
+        expected=lambda rows: head.logits(material.embeddings.matrix(depths, material.learn[rows])),
+        again=lambda sources: head.logits(fresh_matrix(sources, ground.backbone, depths)),
+        **common,
+    )
+
+
+def _pixels(sources: Any, ground: Ground) -> NDArray[np.uint8]:
+    from headstart.images.load import load_image
+
+    return np.stack([load_image(source, ground.backbone.preprocessing).pixels for source in sources])

@@ -1,0 +1,273 @@
+"""Training: what a race needs to train one arm on some folds, and the winner on everything. Imports torch when used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import rules
+from headstart.backbone.backbone import Backbone
+from headstart.data.split import Split
+from headstart.engine.choose import usable_accelerator
+from headstart.head.layered import LayeredHead
+from headstart.howmuch.arm import Arm, FoldResult
+from headstart.howmuch.candidates import Candidate, evened
+from headstart.howmuch.probe import Probe
+from headstart.howmuch.score import Version
+from headstart.howmuch.similarity import Similarity
+from headstart.howmuch.start import StartHeads, fresh_head, start_candidate
+from headstart.material import Material
+
+if TYPE_CHECKING:
+    from headstart.finetune.cutcache import CutCache
+    from headstart.finetune.flips import FlipVerdict
+    from headstart.finetune.loop import Course
+    from headstart.finetune.tail import Tail
+    from headstart.finetune.views import View
+    from headstart.head.layers import Examples, LayerOptions
+
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+
+MOST_FOR_FLIPS = 128  # pictures that are looked at flipped
+CACHED_TOGETHER = 3  # cuts that one pass fills: last-1 to last-3
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is trained on: the pictures, the frozen network, the folds, and what the probe found on them."""
+
+    material: Material
+    backbone: Backbone
+    split: Split
+    found: Probe
+    seed: int
+
+    @property
+    def sources(self) -> list[Any]:
+        """Sources of the pictures to learn from."""
+        return [self.material.samples.sources[i] for i in self.material.learn]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.material.samples.classes)
+
+    @property
+    def start(self) -> Candidate:
+        """The cross-validated head that fine-tuning starts from."""
+        return start_candidate(self.found.candidates, len(self.backbone.depths) - 1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known before anything but heads is trained; `settings`: backbone, train, folds, repeats."""
+
+    ground: Ground
+    similarity: Similarity
+    settings: tuple[rules.Rule, ...]
+
+
+@dataclass
+class Trainer:
+    """Trains arms. The network, the flips and the cut caches are made when first needed and kept until `close`.
+
+    `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
+    for the user.
+    """
+
+    ground: Ground
+    precision: dict[str, str]
+    say: Callable[[str], None]
+    flips: tuple[FlipVerdict, ...] = ()
+    device: str = "cpu"
+    _network: Any = None
+    _heads: StartHeads | None = None
+    _views: tuple[View, ...] | None = None
+    _caches: dict[int, CutCache] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from headstart.finetune.memory import wait_politely
+
+        wait_politely()
+        self.device = usable_accelerator() or self.device
+
+    @property
+    def network(self) -> Any:
+        """The pretrained network in torch."""
+        if self._network is None:
+            self._network = self.ground.backbone.torch_module()
+        return self._network
+
+    @property
+    def heads(self) -> StartHeads:
+        """The heads that fine-tuning starts from."""
+        if self._heads is None:
+            ground = self.ground
+            matrices = ground.material.matrices(ground.material.learn)
+            folds = ground.split.folds
+            self._heads = StartHeads(ground.start, matrices, ground.material.labels, ground.n_classes, folds)
+        return self._heads
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that training sees: the picture itself, and the flips that keep its label."""
+        from headstart.finetune.views import draw_views
+
+        if self._views is None:
+            self.flips = self._probed_flips()
+            kept = [verdict.flip for verdict in self.flips if verdict.kept]
+            self._views = draw_views(1 + len(kept), kept, self.ground.seed, "none")
+        return self._views
+
+    def unit(self, arm: Arm, repeat: int, fold: int) -> FoldResult:
+        """One arm on one fold; a unit that diverges or does not fit into memory says so instead of raising."""
+        folds = self.ground.split.folds[repeat]
+        rows, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        empty = np.zeros((0, len(held), self.ground.n_classes), np.float32)
+        try:
+            if arm.train == "extra":
+                return self._layers_unit(arm, rows, held)
+            course = self._train(arm, (repeat, fold), (rows, held), self.recipe(arm, len(rows)))[1]
+        except ArithmeticError as error:
+            return FoldResult(held, empty, np.zeros(0), 0, None, str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not short_of_memory(error):
+                raise
+            return FoldResult(held, empty, np.zeros(0), 0, None, "out of memory")
+        return FoldResult(held, course.logits, course.seconds, course.steps, course.blend)
+
+    def refit(self, arm: Arm, version: Version) -> tuple[Tail, Course]:
+        """The arm on every picture to learn from, as long as `version` says. For arms that train the network."""
+        rows = np.arange(len(self.ground.material.learn))
+        recipe = self.recipe(arm, len(rows), version)
+        return self._train(arm, None, (rows, rows[:0]), recipe)
+
+    def refit_layers(self, arm: Arm, version: Version) -> tuple[LayeredHead, tuple[int, ...]]:
+        """Extra layers on every picture, and the depths (positions) they read."""
+        from headstart.head.layers import train_layers
+
+        options = self._layer_options(arm, len(self.ground.material.learn))
+        stop = options.recorded[version.epoch - 1]
+        return train_layers(self._examples(), _stopping(options, stop)), self._layer_depths()
+
+    def recipe(self, arm: Arm, n: int, version: Version | None = None) -> Any:
+        """How `arm` is trained on n pictures. In a refit as many epochs as in `version`."""
+        from headstart.finetune.schedule import Recipe
+
+        return Recipe(
+            learning_rate=arm.learning_rate or 0.0,
+            epochs=rules.epochs(len(self.ground.material.learn)).value if version is None else version.epoch,
+            batch=rules.batch(n).value,
+            precision=self.precision.get(arm.train, "fp32"),
+            blend=version is not None and version.blend,
+            seed=self.ground.seed,
+        )
+
+    def activations(self, cut: int) -> CutCache:
+        """The cut cache that holds `cut`; the cuts of the last stages are filled by one pass."""
+        from headstart.finetune.cutcache import CutOptions, build_cut_cache
+
+        if cut not in self._caches:
+            last = len(self.ground.backbone.depths) - 1
+            together = [c for c in range(last - 1, max(0, last - 1 - CACHED_TOGETHER), -1)]
+            cuts = together if cut in together else [cut]
+            options = CutOptions(head_depths=self.ground.start.depths)
+            cache = build_cut_cache(self.ground.sources, self.ground.backbone, cuts, self.views, options)
+            for note in cache.notes:
+                self.say(note)
+            for made in cache.cuts:
+                self._caches[made] = cache
+            if cut not in self._caches:
+                raise MemoryError(f"no room for the activations at cut {cut}")
+        return self._caches[cut]
+
+    def close(self) -> None:
+        """Free the activations."""
+        for cache in self._caches.values():
+            cache.close()
+        self._caches.clear()
+
+    def _train(
+        self, arm: Arm, unit: tuple[int, int] | None, rows: tuple[IntArray, IntArray], recipe: Any
+    ) -> tuple[Tail, Course]:
+        from headstart.finetune.loop import Lesson, train
+        from headstart.finetune.memory import keep_memory
+        from headstart.finetune.tail import PIXELS, Tail
+
+        head = self.heads.of(unit)
+        if arm.fresh or arm.train == "scratch":
+            head = fresh_head(head, recipe.seed)
+        tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)
+        if tail.cut == PIXELS:
+            keep_memory()
+        lesson = Lesson(self.activations(tail.cut), self.ground.material.labels, *rows)
+        return tail, train(tail, lesson, recipe)
+
+    def _probed_flips(self) -> tuple[FlipVerdict, ...]:
+        """Which flips keep labels, judged by the start heads of the first folds."""
+        from headstart.finetune.flips import FlipProbe, label_keeping_flips
+
+        ground, folds = self.ground, self.ground.split.folds[0]
+        depths = ground.start.depths
+        vectors = ground.material.embeddings.matrix(depths, ground.material.learn)
+
+        def predict(rows: IntArray, seen: FloatArray) -> FloatArray:
+            logits = np.zeros((len(rows), ground.n_classes), np.float32)
+            for fold in np.unique(folds[rows]):
+                at = folds[rows] == fold
+                logits[at] = self.heads.of((0, int(fold))).logits(seen[at])
+            return logits
+
+        probe = FlipProbe(ground.sources, ground.material.labels, vectors, depths, predict, np.flatnonzero(folds >= 0))
+        return label_keeping_flips(probe, ground.backbone, ("horizontal", "vertical"), ground.seed, MOST_FOR_FLIPS)
+
+    def _layers_unit(self, arm: Arm, rows: IntArray, held: IntArray) -> FoldResult:
+        from headstart.head.layers import fold_logits
+
+        trace = fold_logits(self._examples(), rows, held, self._layer_options(arm, len(rows)))
+        order = np.argsort(trace.rows, kind="stable")
+        return FoldResult(trace.rows[order], trace.logits[:, order], trace.seconds, trace.steps)
+
+    def _layer_depths(self) -> tuple[int, ...]:
+        return tuple(range(len(self.ground.backbone.depths)))
+
+    def _examples(self) -> Examples:
+        from headstart.head.layers import Examples
+
+        ground, depths = self.ground, self._layer_depths()
+        dims = [depth.dim for depth in ground.backbone.depths]
+        factors = np.repeat(evened(depths, dims, 0.5).factors, dims) if len(dims) > 1 else None
+        matrix = ground.material.embeddings.matrix(depths, ground.material.learn)
+        return Examples(matrix, ground.material.labels, ground.n_classes, factors)
+
+    def _layer_options(self, arm: Arm, n: int) -> LayerOptions:
+        from headstart.head.layers import LayerOptions
+
+        return LayerOptions(hidden=arm.extra_layers, batch=min(64, max(4, n // 4)), seed=self.ground.seed)
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python ran out of memory."""
+    from headstart.finetune.loop import out_of_memory
+
+    return out_of_memory(error)
+
+
+def _stopping(options: LayerOptions, stop: int) -> LayerOptions:
+    from dataclasses import replace
+
+    return replace(options, stop_after=stop)
+
+
+def flip_notes(flips: Sequence[FlipVerdict]) -> list[str]:
+    """What was found about flips, a line each."""
+    words = {"horizontal": "left to right", "vertical": "upside down", "both": "by half a turn"}
+    return [
+        f"pictures mirrored {words[v.flip]} {'keep their labels: used' if v.kept else 'lose their labels: not used'}"
+        for v in flips
+    ]
