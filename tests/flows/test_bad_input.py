@@ -58,7 +58,7 @@ def test_few_broken_pictures_are_listed(photos: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(photos, data)
     (sorted(data.iterdir())[0] / "broken.jpg").write_bytes(b"")
-    done = headstart("fit", data, "--out", tmp_path / "r", "--json")
+    done = headstart("fit", data, "--out", tmp_path / "r", "--train", "head", "--json")
     assert done.code == 0, done.err
     assert done.json["data"]["skipped"] == 1
     assert "broken.jpg,empty file" in (tmp_path / "r" / "bad_images.csv").read_text()
@@ -67,7 +67,7 @@ def test_few_broken_pictures_are_listed(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "code", "said"),
     [
-        ("--train", "sideways", 2, "auto or head"),
+        ("--train", "sideways", 2, "last-1, last-2"),
         ("--backbone", "resnet9000", 2, "efficientnet_lite0"),
         ("--seed", "-1", 2, "seed"),
     ],
@@ -115,7 +115,7 @@ def test_output_below_a_file(photos: Path, tmp_path: Path) -> None:
 
 def test_damaged_classifier_is_refused(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
-    assert headstart("fit", photos, "--out", run).code == 0
+    assert headstart("fit", photos, "--out", run, "--train", "head").code == 0
     model = run / "classifier" / "model.onnx"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -136,14 +136,14 @@ def test_disk_full_while_saving_keeps_the_old_classifier(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "r"
-    assert headstart("fit", photos, "--out", run).code == 0
+    assert headstart("fit", photos, "--out", run, "--train", "head").code == 0
     before = {p.name: p.read_bytes() for p in (run / "classifier").iterdir()}
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    done = headstart("fit", photos, "--out", run, "--overwrite")
+    done = headstart("fit", photos, "--out", run, "--train", "head", "--overwrite")
     assert done.code == 5
     assert "disk is full" in one_line(done)
     monkeypatch.undo()

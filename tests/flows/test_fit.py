@@ -152,7 +152,10 @@ def test_ten_new_pictures_embed_ten(photos: Path, run: Path, tmp_path: Path) -> 
     for k in range(10):
         pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int) + rng.integers(-40, 40, 3)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"new{k}.png")
-    assert headstart("fit", grown, "--out", tmp_path / "r", "--json").json["embedding"]["computed"] == 10
+    assert (
+        headstart("fit", grown, "--out", tmp_path / "r", "--train", "head", "--json").json["embedding"]["computed"]
+        == 10
+    )
 
 
 def test_warm_fit_and_predict_import_no_torch(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -162,7 +165,7 @@ def test_warm_fit_and_predict_import_no_torch(run: Path, photos: Path, tmp_path:
         "print(sorted(heavy), file=sys.stderr); sys.exit(code or (9 if heavy else 0))"
     )
     picture = next(p for p in sorted(photos.rglob("*")) if p.is_file())
-    fitted = child("fit", photos, "--out", tmp_path / "warm", "--json", code=code)
+    fitted = child("fit", photos, "--out", tmp_path / "warm", "--train", "head", "--json", code=code)
     assert fitted.code == 0, fitted.err
     predicted = child("predict", run, picture, "--json", code=code)
     assert predicted.code == 0, predicted.err
@@ -179,7 +182,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_the_progress_and_the_summary_are_readable(photos: Path, tmp_path: Path) -> None:
-    done = headstart("fit", photos, "--out", tmp_path / "r")
+    done = headstart("fit", photos, "--out", tmp_path / "r", "--train", "head")
     assert done.code == 0
     first = done.out.splitlines()[0]
     assert first.startswith("Trained a new head on ")
@@ -193,7 +196,7 @@ def test_shuffled_labels_are_no_better_than_guessing(photos: Path, tmp_path: Pat
     labels = np.random.default_rng(3).permutation([p.parent.name for p in pictures])
     table = tmp_path / "shuffled.csv"
     table.write_text("path,label\n" + "".join(f"{p},{label}\n" for p, label in zip(pictures, labels, strict=True)))
-    result = headstart("fit", table, "--out", tmp_path / "r", "--json").json
+    result = headstart("fit", table, "--out", tmp_path / "r", "--train", "head", "--json").json
     assert "no_better_than_guessing" in {f["code"] for f in result["findings"]}
     assert result["accuracy"]["low"] <= result["accuracy"]["baseline"] + 0.05
 
@@ -208,7 +211,7 @@ def test_a_test_part_is_judged_and_leaks_are_left_out(photos: Path, tmp_path: Pa
             shutil.copy(picture, data / part / folder.name / picture.name)
     leak = next((data / "train").rglob("*.*"))
     shutil.copy(leak, data / "test" / leak.parent.name / f"leak{leak.suffix}")
-    done: Outcome = headstart("fit", data, "--out", tmp_path / "r", "--json")
+    done: Outcome = headstart("fit", data, "--out", tmp_path / "r", "--train", "head", "--json")
     assert done.code == 0, done.err
     test = done.json["test"]
     total = sum(1 for p in (data / "test").rglob("*") if p.is_file())

@@ -13,28 +13,28 @@ from pathlib import Path
 import pytest
 from commands import headstart, one_line, steady
 
-from headstart import pipeline
+from headstart import evidence, looking
 
 
 def test_interrupted_before_an_answer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "heads", stop)
-    done = headstart("fit", photos, "--out", tmp_path / "r")
+    monkeypatch.setattr(looking, "heads", stop)
+    done = headstart("fit", photos, "--out", tmp_path / "r", "--train", "head")
     assert done.code == 130
     assert "interrupted" in one_line(done)
     assert not (tmp_path / "r" / "classifier").exists()
     monkeypatch.undo()
-    assert headstart("fit", photos, "--out", tmp_path / "r", "--resume").code == 0
+    assert headstart("fit", photos, "--out", tmp_path / "r", "--train", "head", "--resume").code == 0
 
 
 def test_interrupted_after_the_answer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "gather", stop)
-    done = headstart("fit", photos, "--out", tmp_path / "r", "--json")
+    monkeypatch.setattr(evidence, "gather", stop)
+    done = headstart("fit", photos, "--out", tmp_path / "r", "--train", "head", "--json")
     assert done.code == 0
     assert done.json["interrupted"] is True
     assert done.json["accuracy"]["series_top1"] is None
@@ -47,7 +47,8 @@ def test_interrupted_after_the_answer(photos: Path, tmp_path: Path, monkeypatch:
 def test_stopped_by_a_signal_and_resumed(photos: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
     """With an empty cache the signal arrives while the graph is exported; the next run ends like an undisturbed one."""
     env = {**os.environ, "HEADSTART_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "headstart", "fit", str(photos), "--out", str(tmp_path / "r"), "--resume"]
+    options = ["--out", str(tmp_path / "r"), "--train", "head", "--resume"]
+    command = [sys.executable, "-m", "headstart", "fit", str(photos), *options]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         next(line for line in child.stderr if line.startswith("embed"))
@@ -57,5 +58,5 @@ def test_stopped_by_a_signal_and_resumed(photos: Path, tmp_path: Path, sent: sig
     assert not (tmp_path / "r" / "classifier").exists()
     again = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
-    undisturbed = headstart("fit", photos, "--out", tmp_path / "other", "--json").json
+    undisturbed = headstart("fit", photos, "--out", tmp_path / "other", "--train", "head", "--json").json
     assert steady(json.loads((tmp_path / "r" / "result.json").read_text())) == steady(undisturbed)

@@ -46,7 +46,7 @@ def data(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fit_goes_through_and_lists_what_it_left(data: Path, photos: Path, tmp_path: Path) -> None:
-    done = headstart("fit", data, "--out", tmp_path / "r", "--json")
+    done = headstart("fit", data, "--out", tmp_path / "r", "--train", "head", "--json")
     assert done.code == 0, done.err
     good = sum(1 for p in photos.rglob("*") if p.is_file())
     assert done.json["data"]["n"] == good + 2
@@ -58,7 +58,7 @@ def test_fit_goes_through_and_lists_what_it_left(data: Path, photos: Path, tmp_p
 
 def test_every_output_survives_the_names(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
-    assert headstart("fit", data, "--out", run).code == 0
+    assert headstart("fit", data, "--out", run, "--train", "head").code == 0
     done = headstart("predict", run, data, "--json", "--csv", tmp_path / "table.csv")
     assert done.code == 3  # the pipe and the bomb
     rows = done.json["predictions"]

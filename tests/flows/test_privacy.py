@@ -41,16 +41,17 @@ def test_the_guard_guards(guarded: dict[str, str], tmp_path: Path) -> None:
     assert (tmp_path / "connections").exists()
 
 
-def test_no_command_connects_or_writes_to_home(photos: Path, guarded: dict[str, str], tmp_path: Path) -> None:
+def test_no_command_connects_or_writes_to_home(few_digits: Path, guarded: dict[str, str], tmp_path: Path) -> None:
     # A cache of its own, so that the cold path (weights, export of the graph) is watched too.
     env = {**guarded, "HEADSTART_CACHE": str(tmp_path / "cache")}
     run = tmp_path / "r"
-    picture = next(p for p in sorted(photos.rglob("*")) if p.is_file())
+    picture = next(p for p in sorted(few_digits.rglob("*")) if p.is_file())
     commands = [
-        ("fit", photos, "--out", run),
+        ("fit", few_digits, "--out", run, "--train", "last-1", "--budget", "1steps"),
+        ("plan", few_digits, "--budget", "1s"),
         ("predict", run, picture),
-        ("evaluate", run, photos),
-        ("audit", photos),
+        ("evaluate", run, few_digits),
+        ("audit", few_digits),
         ("backbones",),
         ("cache",),
         ("cache", "--clear"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from headstart.config import FitConfig, seconds_of
+from headstart.config import FitConfig, seconds_of, steps_of, widths_of
 from headstart.errors import UsageError
 
 
 def test_round_trip() -> None:
-    config = FitConfig(Path("runs/x"), train="head", seed=7)
-    assert FitConfig.from_json(config.to_json()) == config
+    for config in (
+        FitConfig(Path("runs/x"), train="last-2", seed=7, budget=30.0),
+        FitConfig(Path("runs/x"), train="extra", extra_layers=(256, 64), steps=400),
+    ):
+        assert FitConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_unknown_keys_are_refused() -> None:
@@ -21,7 +25,25 @@ def test_unknown_keys_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"train": "everything"}, {"seed": -1}, {"seed": 2**32}, {"when_exists": "delete"}, {"budget": 0.0}]
+    "wrong",
+    [
+        {"train": "everything"},
+        {"train": "last-0"},
+        {"train": "last-"},
+        {"train": "last-100"},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"when_exists": "delete"},
+        {"budget": 0.0},
+        {"budget": float("inf")},
+        {"budget": float("nan")},
+        {"steps": 0},
+        {"extra_layers": (0,)},
+        {"extra_layers": (8193,)},
+        {"extra_layers": (8,) * 9},
+        {"extra_layers": (8,), "train": "last-1"},
+        {"extra_layers": (8,), "train": "head"},
+    ],
 )
 def test_wrong_values_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError):
@@ -39,3 +61,23 @@ def test_budgets(text: str | float, seconds: float) -> None:
 def test_budgets_that_say_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="30s, 5m or 2h"):
         seconds_of(text)
+
+
+@pytest.mark.parametrize("train", ["auto", "head", "extra", "norms", "last-1", "last-12", "all", "scratch"])
+def test_amounts(train: str) -> None:
+    assert FitConfig(Path("x"), train=train).train == train
+
+
+def test_a_budget_in_steps() -> None:
+    assert [steps_of(text) for text in ("400steps", "1 step", "30s", "400", 400)] == [400, 1, None, None, None]
+    assert seconds_of("400steps") > 0, "time is not what ends such a race"
+
+
+def test_widths() -> None:
+    assert [widths_of(text) for text in ("256,64", " 8 ", "", None)] == [(256, 64), (8,), (), ()]
+
+
+@pytest.mark.parametrize("text", ["wide", "256,,64", "256;64", "-5", "1.5", "²"])
+def test_widths_that_say_nothing(text: str) -> None:
+    with pytest.raises(UsageError, match="256,64"):
+        widths_of(text)

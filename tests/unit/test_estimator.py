@@ -265,6 +265,22 @@ def test_parameters_are_checked_in_fit(data, quick, parameters):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("budget", "seconds", "steps"), [(None, 300, None), (7, 7, None), ("2m", 120, None), ("60steps", 3600, 60)]
+)
+def test_the_budget_and_the_amount_reach_the_run(data, monkeypatch, budget, seconds, steps):
+    asked = []
+
+    def note(samples, config, *rest):
+        asked.append(config)
+        return quick_train(samples, config, *rest)
+
+    monkeypatch.setattr("headstart.estimator.train_on", note)
+    ImageClassifier(budget=budget, train="last-2").fit(*data)
+    (config,) = asked
+    assert (config.budget, config.steps, config.train) == (seconds, steps, "last-2")
+
+
 def test_unreadable_pictures_are_left_out_in_fit_and_named_in_predict(data, tmp_path, fitted):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 cut")

@@ -35,4 +35,33 @@ def test_what_the_user_asked_for_is_kept() -> None:
     assert rules.backbone("efficientnet_lite2") == rules.Rule("backbone", "efficientnet_lite2", "asked for", "user")
     assert rules.backbone("auto").by == "rule"
     assert rules.train("head").by == "user"
-    assert rules.train("auto").value == "head"
+    assert rules.train("auto").by == "rule"
+
+
+@pytest.mark.parametrize(("n", "epochs"), [(1, 20), (32, 20), (300, 15), (600, 8), (800, 6), (100_000, 6)])
+def test_epochs_are_some_150_steps_within_bounds(n: int, epochs: int) -> None:
+    assert rules.epochs(n).value == epochs
+
+
+@pytest.mark.parametrize(("n", "batch"), [(2, 4), (24, 4), (60, 10), (192, 32), (10_000, 32)])
+def test_batches_leave_some_steps_per_epoch(n: int, batch: int) -> None:
+    assert rules.batch(n).value == batch
+
+
+def test_amounts_that_are_raced() -> None:
+    assert rules.amounts("auto", 7, 300).value == ("extra", "norms", "last-1", "last-2", "last-3", "all")
+    assert rules.amounts("auto", 3, 300).value == ("extra", "norms", "last-1", "last-2", "all"), "last-3 of 3 is all"
+    assert rules.amounts("auto", 7, 1799).value[-1] == "all" and rules.amounts("auto", 7, 1800).value[-1] == "scratch"
+    asked = rules.amounts("last-5", 7, 300)
+    assert (asked.value, asked.by) == (("last-5",), "user")
+
+
+@pytest.mark.parametrize(("n", "top1", "raced"), [(999, 0.5, False), (1000, 0.94, True), (1000, 0.95, False)])
+def test_extra_layers_are_raced_where_they_ever_paid(n: int, top1: float, raced: bool) -> None:
+    assert bool(rules.extra_layers(n, top1, ()).value) is raced
+
+
+def test_extra_layers_that_are_asked_for_are_trained() -> None:
+    asked = rules.extra_layers(10, 0.99, (8, 4))
+    assert (asked.value, asked.by) == ((8, 4), "user")
+    assert rules.extra_layers(10, 0.99, (), "extra").value, "--train extra without widths"

@@ -60,3 +60,13 @@ def test_result_of_an_unfinished_run(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(UsageError, match="not readable JSON"):
         Run(tmp_path).result()
+
+
+def test_what_is_not_needed_any_more_is_forgotten(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", "refuse")
+    (run.folder / "race").mkdir()
+    (run.folder / "race" / "unit.npz").write_bytes(b"x")
+    run.log("start")
+    run.forget("race")
+    run.forget("race")
+    assert [p.name for p in run.folder.iterdir()] == ["log.jsonl"]

@@ -23,7 +23,16 @@ RESULT: dict[str, Any] = {
         "series_how": "file order",
         "shuffled_top1": None,
     },
-    "decision": {"depths": ["block5", "last"], "backbone": "efficientnet_lite0"},
+    "decision": {
+        "train": "head",
+        "depths": ["block5", "last"],
+        "backbone": "efficientnet_lite0",
+        "extra_layers": [],
+        "why": "Train only a new head",
+    },
+    "similarity": {"why": "far from the source"},
+    "candidates": [{"train": "head", "top1": 0.88, "n": 100}],
+    "race": {"ended": "a new head was asked for"},
     "test": {"top1": 0.9, "low": 0.8, "high": 0.95, "n": 40, "left_out": 2},
     "learning_curve": [{"n": 20, "top1": 0.7}, {"n": 80, "top1": 0.87}],
     "depths": [{"name": "last", "top1": 0.86}],
@@ -54,6 +63,38 @@ def test_every_figure_is_shown() -> None:
         assert piece in text, piece
 
 
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ("norms", "the norms and biases of"),
+        ("last-1", "the last stage of"),
+        ("last-2", "the last 2 stages of"),
+        ("last-12", "the last 12 stages of"),
+        ("all", "everything of"),
+        ("scratch", "everything of efficientnet_lite0 from scratch"),
+        ("extra", "extra layers of 256, 64 after the frozen efficientnet_lite0"),
+    ],
+)
+def test_what_was_trained_in_words(train: str, words: str) -> None:
+    decision = {**RESULT["decision"], "train": train, "extra_layers": [256, 64]}
+    assert sentence({**RESULT, "decision": decision}).startswith(f"Trained {words}")
+
+
+def test_why_there_was_no_race_is_shown() -> None:
+    text = "\n".join(summary_lines(RESULT, "runs/x"))
+    assert "far from the source" in text and "a new head was asked for" in text
+    assert "raced" not in text
+
+
+def test_the_best_of_every_amount_that_was_raced_is_shown() -> None:
+    arms = [("last-1", 0.9, 40), ("last-1", 0.95, 40), ("all", 0.8, 20), ("norms", None, 0)]
+    raced = [{"train": train, "top1": top1, "n": n} for train, top1, n in arms]
+    result = {**RESULT, "candidates": [*RESULT["candidates"], *raced], "race": {"ended": "the time is over"}}
+    text = "\n".join(summary_lines(result, "runs/x"))
+    assert "last-1 95.0 % on 40, all 80.0 % on 20 (the time is over)" in text
+    assert "Train only a new head" in text and "norms" not in text and "head 88" not in text
+
+
 def test_what_is_unknown_is_not_claimed() -> None:
     blind = copy.deepcopy(RESULT)
     blind["accuracy"] = {**dict.fromkeys(RESULT["accuracy"]), "how": "nothing can be held out"}
@@ -79,5 +120,5 @@ def test_an_interrupted_run_says_so() -> None:
 )
 def test_depths_in_words(chosen: list[str], words: str) -> None:
     depths = [{"name": name, "top1": 0.5} for name in ("a", "b", "c", "last")]
-    decision = {"depths": chosen, "backbone": "x"}
+    decision = {"train": "head", "depths": chosen, "backbone": "x"}
     assert f"on {words} of x" in sentence({**RESULT, "depths": depths, "decision": decision})
