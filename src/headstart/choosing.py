@@ -29,7 +29,7 @@ from headstart.training import Ground, Seen
 
 SUBSET = 1000  # pictures: enough to tell backbones apart by 2 points
 FEW = 32  # pictures by which a backbone's speed is measured
-SHARE = 0.25  # of the time left that looking through one more backbone may take
+SHARE = 0.1  # of the time left that looking through one more backbone may take
 EXPORT = 15.0  # seconds that the first use of a backbone takes
 P_BETTER = 0.9  # as for any other way of spending more
 

@@ -215,7 +215,10 @@ def _arms(told: Told) -> list[dict[str, Any]]:
     raced = told.raced
     if raced.result is None or raced.frozen is None:
         return []
-    return candidates_json(raced.result, raced.frozen, [d.name for d in told.material.embeddings.depths])
+    names = [d.name for d in told.material.embeddings.depths]
+    found = candidates_json(raced.result, raced.frozen, names)
+    read = [names[d] for d in told.seen.ground.start.depths]  # what a fine-tuned head reads; extra layers read all
+    return [c if c["train"] == "extra" else {**c, "depths": read} for c in found]
 
 
 def _race(raced: Raced) -> dict[str, Any]:

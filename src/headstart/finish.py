@@ -17,6 +17,7 @@ from headstart.artefact import Artefact, write_classifier
 from headstart.classifier.build import build_model
 from headstart.classifier.verify import pick_for_verification, verify
 from headstart.clock import Clock
+from headstart.errors import HeadstartError, MachineError
 from headstart.evaluation.calibrate import fit_temperature
 from headstart.head.layered import tensors_of
 from headstart.howmuch.decide import decide
@@ -27,6 +28,8 @@ from headstart.progress import Progress
 from headstart.racing import Raced
 from headstart.run import Run
 from headstart.training import Ground, Seen, short_of_memory
+
+SLOW = 100.0  # pictures a second, where every vector came from the cache and nothing was measured
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,15 @@ def save_head(run: Run, seen: Seen, clock: Clock, progress: Progress) -> Saved:
     return save(run, ground, answer_of_probe(ground.found, ground.material, ground.backbone), decision, clock)
 
 
+def finish_takes(ground: Ground, clock: Clock) -> float:
+    """Seconds to keep for saving another answer: as long as the first took, and the test pictures through it."""
+    engine = ground.material.embeddings.facts.engine
+    rate = engine.images_per_second if engine and engine.images_per_second else SLOW
+    return 1.5 * clock.seconds()["finish"] + 1.0 + len(ground.material.test) / (0.7 * rate)
+
+
 def save_raced(run: Run, seen: Seen, saved: Saved, raced: Raced, clock: Clock) -> tuple[Saved, Raced]:
-    """What a race decided as the run's classifier; `saved` stays where the better one cannot be had.
+    """What a race decided as the run's classifier; `saved` stays where the better one cannot be had or proved.
 
     The second Ctrl-C is raised.
     """
@@ -151,6 +161,10 @@ def save_raced(run: Run, seen: Seen, saved: Saved, raced: Raced, clock: Clock) -
         if not short_of_memory(error):
             raise
         return saved, replace(raced, ended="out of memory while saving", verdict=None, answer=None)
+    except HeadstartError as error:
+        if isinstance(error, MachineError):
+            raise
+        return saved, replace(raced, ended=f"the trained network was not accepted: {error}", verdict=None, answer=None)
 
 
 def save(run: Run, ground: Ground, answer: Answer, decision: dict[str, Any], clock: Clock) -> Saved:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from headstart import rules
@@ -21,6 +23,8 @@ from headstart.nearness import similarity_of
 from headstart.progress import Progress
 from headstart.training import Ground, Seen
 
+KNOWN_AFTER = 1.5  # seconds of looking after which its rate is known
+
 
 def check(config: FitConfig) -> None:
     """Refuse what the asked backbone does not have, before any work. UsageError."""
@@ -38,7 +42,7 @@ def first_look(samples: Samples, config: FitConfig, progress: Progress, clock: C
     with clock("embed"):
         asked = rules.backbone(config.backbone)
         backbone = open_backbone(asked.value, cache_folder())
-        material = look(samples, backbone, progress)
+        material = look(samples, backbone, progress, config.budget - clock.seconds()["total"])
     with clock("probe"):
         progress.start("probe")
         settings = (asked, rules.train(config.train), *fold_rules(material))
@@ -65,13 +69,40 @@ def heads(material: Material, backbone: Backbone, split: Split) -> Probe:
     return probe(matrices, names, material.labels, n_classes, split.folds, ProbeOptions(split.seed, groups))
 
 
-def look(samples: Samples, backbone: Backbone, progress: Progress) -> Material:
-    """Embed every picture and sort out what may be learned from; also what `audit` does."""
+def look(samples: Samples, backbone: Backbone, progress: Progress, left: float = float("inf")) -> Material:
+    """Embed every picture and sort out what may be learned from; also what `audit` does.
+
+    Says early when this alone will take more than the `left` seconds of a budget.
+    """
     if backbone.exporting:
         progress.say(f"preparing {backbone.name} for this machine (once, some ten seconds)")
     progress.start("embed", len(samples))
-    options = EmbedOptions(cache=cache_folder(), progress=lambda done, total: progress.update(done))
+    options = EmbedOptions(cache=cache_folder(), progress=_Forecast(progress, left))
     embeddings = embed(samples.sources, backbone, options)
     for note in (*samples.notes, *embeddings.facts.notes):
         progress.say(note)
     return sort_out(samples, embeddings)
+
+
+class _Forecast:
+    """Passes counts on; once the rate is known it says whether the pass will end within `left` seconds."""
+
+    def __init__(self, progress: Progress, left: float) -> None:
+        self._progress, self._left = progress, left
+        self._began = time.perf_counter()
+        self._first: tuple[float, int] | None = None
+        self._told = False
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(done)
+        now = time.perf_counter()
+        since, before = self._first = self._first or (now, done)
+        if self._told or now - since < KNOWN_AFTER or done == before:
+            return
+        self._told = True
+        seconds = now - self._began + (total - done) * (now - since) / (done - before)
+        if seconds > self._left:
+            self._progress.say(
+                f"looking at {total} pictures takes some {seconds:.0f} s, more than the {max(self._left, 0):.0f} s "
+                "that are left of the budget: a new head is trained, nothing is raced"
+            )

@@ -11,7 +11,7 @@ from headstart.config import FitConfig
 from headstart.data.samples import Samples
 from headstart.data.scan import scan
 from headstart.evidence import judged
-from headstart.finish import save_head, save_raced
+from headstart.finish import finish_takes, save_head, save_raced
 from headstart.looking import check, first_look
 from headstart.progress import Progress, Silent
 from headstart.racing import INTERRUPTED, Terms, race_for_more
@@ -60,7 +60,7 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
         ground, saved = seen.ground, save_head(run, seen, clock, progress)
 
     # RACE: is more training better? Candidates by size and similarity, on held-out pictures, within the budget.
-    terms = Terms(config, run, clock, progress, reserve=1.5 * clock.seconds()["finish"] + 1.0)
+    terms = Terms(config, run, clock, progress, reserve=finish_takes(ground, clock))
     raced = INTERRUPTED if interrupted else race_for_more(ground, seen.similarity, saved.answer, terms)
     saved, raced = save_raced(run, seen, saved, raced, clock)
     run.log("raced", ended=raced.ended, train=saved.decision["train"])

@@ -52,7 +52,8 @@ def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -
         trainer = Trainer(ground, {}, progress.say)
         with clock("plan"):
             progress.start("plan")
-            allowance = Allowance(config.budget, 0.0, lambda: clock.seconds()["total"])
+            steps, budget = config.steps, config.budget
+            allowance = Allowance(steps) if steps else Allowance(budget, 0.0, lambda: clock.seconds()["total"])
             planned = plan(facts_for(trainer, seen.similarity, config, allowance))
         told |= {"plan": planned.to_json(), "flips": flip_notes(trainer.flips), "lines": planned.lines()}
     return {**told, "seconds": clock.seconds()}

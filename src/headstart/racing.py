@@ -171,7 +171,7 @@ def fingerprint(ground: Ground, trainer: Trainer) -> str:
         digest.update(np.ascontiguousarray(array, np.int64).tobytes())
     start = ground.start
     facts: list[Any] = [ground.backbone.key, ground.backbone.preprocessing.key, VERSION, ground.seed]
-    facts += [start.depths, start.kind, start.penalty, [vars(v) for v in trainer.views]]
+    facts += [start.depths, start.kind, start.penalty, [vars(v) for v in trainer.views], trainer.precision]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 

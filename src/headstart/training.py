@@ -34,6 +34,7 @@ IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
 MOST_FOR_FLIPS = 128  # pictures that are looked at flipped
+ROOM_TO_KEEP = 3 * 2**29  # a quarter of 6 GiB: kept memory is fragmented, and a laptop may have little
 CACHED_TOGETHER = 3  # cuts that one pass fills: last-1 to last-3
 
 
@@ -197,13 +198,14 @@ class Trainer:
     ) -> tuple[Tail, Course]:
         from headstart.finetune.loop import Lesson, train
         from headstart.finetune.memory import keep_memory
+        from headstart.finetune.room import memory_room
         from headstart.finetune.tail import PIXELS, Tail
 
         head = self.heads.of(unit)
         if arm.fresh or arm.train == "scratch":
             head = fresh_head(head, recipe.seed)
         tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)
-        if tail.cut == PIXELS:
+        if tail.cut == PIXELS and memory_room() >= ROOM_TO_KEEP:
             keep_memory()
         lesson = Lesson(self.activations(tail.cut), self.ground.material.labels, *rows)
         return tail, train(tail, lesson, recipe)

@@ -27,7 +27,7 @@ MANY_CLASSES_PENALTIES = (0.01, 0.001)
 # With so few pictures per class cross-validation is mostly noise, so one fixed head holds unless it is clearly beaten:
 # ridge on all depths but the last. Mean test top-1 (%) over five sets with 1 / 2 / 5 pictures per class: 53 / 69 / 80;
 # last layer 37 / 52 / 70; all depths 41 / 58 / 75; all evened out 46 / 62 / 77. A hundredth of the penalty costs 0.5.
-TINY = 6  # pictures per class: at 5 the fixed head is ahead by 1.8 points on the mean of five sets, at 10 by 0.4
+TINY = 6  # pictures per class: at 5 the fixed head is ahead, at 10 level (benchmarks/few_pictures.py)
 TINY_PENALTY = 3.0
 
 

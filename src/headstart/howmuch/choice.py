@@ -78,9 +78,8 @@ def judge_logits(
 def choose(candidates: Sequence[Judged], judged: NDArray[np.bool_]) -> Judged:
     """Of the heads level with the most accurate the one with the lowest log-loss; of equals that of fewest features.
 
-    Mean test top-1 (%) over nature, gcompris, elpv, mnist5k, digits8 with 5 / 10 / 20 pictures per class / up to 600
-    pictures (4, 4, 4, 2 draws): this rule 76.1 / 84.9 / 89.1 / 93.0; of those within two standard errors in log-loss
-    the one of fewest features, as it was before: 74.8 / 84.2 / 88.8 / 92.8. emoji_subgroup at 5: 45.5 and 46.4.
+    Measured by `benchmarks/few_pictures.py` with 5 / 10 / 20 pictures per class and up to 600 pictures, against taking
+    the fewest features of those within two standard errors in log-loss, as it was before.
     """
     best = max(candidates, key=lambda c: (c.candidate.top1, -c.candidate.nll))
     level = [

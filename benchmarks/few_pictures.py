@@ -1,0 +1,139 @@
+"""Which head to take when pictures are few? Rules of choice on the same candidates, judged on all other pictures.
+
+    python benchmarks/few_pictures.py --sets SETS
+
+Draws of 5, 10 and 20 pictures per class, and of up to 600 pictures, from train and test together; what is not drawn is
+test. Rules: what `fit` does (`howmuch.choice.choose`), the same with fewest features within two standard errors of
+log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, the last layer.
+Some 10 minutes.
+"""
+
+import os
+
+import numpy as np
+import record
+
+SETS = ("nature", "gcompris", "elpv", "mnist5k", "digits8", "emoji_subgroup")
+MOST = 600
+
+
+def main():
+    parser = record.arguments(__doc__)
+    parser.add_argument("--only", nargs="+", default=list(SETS))
+    parser.add_argument("--draws", type=int, default=4)
+    a = parser.parse_args()
+    kept = record.Record("few-pictures", "rules for choosing a head, test top-1", a)
+    os.environ["HEADSTART_CACHE"] = str(a.work / "few-pictures")
+    for name in a.only:
+        todo = [(p, k) for p in (5, 10, 20, 0) for k in range(a.draws if p else 2)]
+        todo = [(p, k) for p, k in todo if not kept.runs(set=name, per_class=p, draw=k)]
+        seen = embeddings(a.sets / name) if todo else None
+        for per_class, draw in todo:
+            kept.add(set=name, per_class=per_class, draw=draw, **one_draw(*seen, per_class, draw))
+    rules = [key for key in kept.runs()[0] if key not in ("set", "per_class", "draw")]
+    rows = []
+    for per_class in (5, 10, 20, 0):
+        means = []
+        for name in a.only:
+            runs = kept.runs(set=name, per_class=per_class)
+            rows.append((name, per_class or "all", *(100 * float(np.mean([r[rule] for r in runs])) for rule in rules)))
+            means.append(rows[-1][2:])
+        rows.append(("mean", per_class or "all", *np.mean(means, axis=0).tolist()))
+    kept.finish({"sets": len(a.only)}, {}, [("Test top-1, %", ("set", "per class", *rules), rows)])
+
+
+def embeddings(folder):
+    """Matrices per depth and labels of every usable picture of a set, train and test together."""
+    from headstart import rules
+    from headstart.backbone.backbone import open_backbone
+    from headstart.cache_folder import cache_folder
+    from headstart.data.scan import scan
+    from headstart.looking import look
+    from headstart.progress import Silent
+
+    backbone = open_backbone(rules.backbone("auto").value, cache_folder())
+    material = look(scan(folder), backbone, Silent())
+    rows = np.sort(np.concatenate([material.learn, material.test]))
+    return material.matrices(rows), material.samples.labels[rows], [d.name for d in backbone.depths]
+
+
+def drawn(labels, per_class, draw):
+    """Rows to train on: so many of every class, at least a quarter of each stays for the test; at most 600."""
+    rng = np.random.default_rng([draw + 10, per_class])
+    if not per_class:
+        return np.sort(rng.permutation(len(labels))[: min(MOST, int(0.75 * len(labels)))])
+    picked = []
+    for c in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == c))
+        picked.extend(rows[: min(per_class, len(rows) - max(1, len(rows) // 4))])
+    return np.sort(rng.permutation(picked)[:MOST])
+
+
+def one_draw(matrices, labels, names, per_class, draw):
+    """Test accuracy of every rule on one draw."""
+    from headstart import rules
+    from headstart.data.split import make_split
+    from headstart.head.columns import columns_of
+    from headstart.howmuch import probe as probing
+    from headstart.howmuch.candidates import TINY_PENALTY, fixed_set
+    from headstart.howmuch.screen import Task, fit_head
+
+    train = drawn(labels, per_class, draw)
+    classes, y = np.unique(labels[train], return_inverse=True)
+    test = np.setdiff1d(np.flatnonzero(np.isin(labels, classes)), train)
+    truth = np.searchsorted(classes, labels[test])
+    largest = int(np.bincount(y).max())
+    split = make_split(y, np.arange(len(y)), 0, rules.folds(largest).value, rules.repeats(len(y)).value)
+    first, original = [], probing.choose
+
+    def listen(candidates, judged):
+        first.append((list(candidates), judged))
+        return original(candidates, judged)
+
+    probing.choose = listen
+    try:
+        probing.probe([m[train] for m in matrices], names, y, len(classes), split.folds)
+    finally:
+        probing.choose = original
+    judged, where = first[0]
+    task = Task(columns_of([m[train] for m in matrices]), y, len(classes), split.folds)
+
+    def right(depth_set, kind, penalty):
+        head = fit_head(task, depth_set, kind, penalty)
+        logits = head.logits(np.concatenate([matrices[i][test] for i in depth_set.depths], axis=1))
+        return float((logits.argmax(axis=1) == truth).mean())
+
+    last = [j for j in judged if j.candidate.depths == (len(names) - 1,)]
+    chosen = {
+        "choose": original(judged, where),
+        "fewest features": fewest(judged, where),
+        "log-loss": min(judged, key=lambda j: j.candidate.nll),
+        "accuracy": max(judged, key=lambda j: (j.candidate.top1, -j.candidate.nll)),
+        "last layer": original(last, where),
+    }
+    found = {rule: (j.candidate.depth_set, j.candidate.kind, j.candidate.penalty) for rule, j in chosen.items()}
+    found["fixed head"] = (fixed_set(len(names)), "ridge", TINY_PENALTY)
+    return {rule: right(*what) for rule, what in found.items()}
+
+
+def fewest(judged, where):
+    """Of the heads level in accuracy (one paired standard error) and log-loss (two) the one of fewest features."""
+    from headstart.evaluation.intervals import paired_standard_error as error
+
+    best = max(judged, key=lambda j: (j.candidate.top1, -j.candidate.nll))
+    level = [
+        j
+        for j in judged
+        if best.candidate.top1 - j.candidate.top1 <= error(best.correct[where], j.correct[where]) + 1e-12
+    ]
+    sharpest = min(level, key=lambda j: j.candidate.nll)
+    level = [
+        j
+        for j in level
+        if j.candidate.nll - sharpest.candidate.nll <= 2 * error(j.losses[where], sharpest.losses[where]) + 1e-12
+    ]
+    return min(level, key=lambda j: (j.candidate.dim, j.candidate.nll))
+
+
+if __name__ == "__main__":
+    main()
