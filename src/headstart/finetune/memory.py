@@ -11,9 +11,10 @@ _KEEP = 2**30
 
 
 def keep_memory() -> bool:
-    """Make glibc keep up to 1 GiB of freed memory; training everything ran at 80 instead of 45 pictures a second here.
+    """Make glibc keep up to 1 GiB of freed memory; False where there is no glibc.
 
-    For the whole process and for good, so called only when the whole network is trained. False where there is no glibc.
+    Training everything ran at 74 instead of 49 pictures a second (`benchmarks/training_speed.py`). It is for the whole
+    process and for good, so called only when the whole network is trained.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -54,7 +54,7 @@ def _more(result: JSON) -> list[str]:
         if ran and (known is None or candidate["top1"] > known["top1"]):
             best[candidate["train"]] = candidate
     if not best:
-        failed = [f"  how much      {result['decision']['why']}"] if result["race"]["plan"] else []
+        failed = [f"  how much      {result['decision']['why']}"] if result["race"].get("plan") else []
         return [*lines, *failed, f"  more training {result['race']['ended']}"]
     raced = ", ".join(f"{name} {_percent(c['top1'])} on {c['n']}" for name, c in best.items())
     return [
