@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from headstart.training import Trainer, flip_notes
 
 MEASURED = 16  # pictures
 DEAR = ("norms", "all", "scratch")  # amounts that read pixels
-DEAR_FROM = 20.0  # seconds of budget left below which these are not even measured (some 3 s)
+DEARER = 2.3  # times the last three stages: 156 pictures a second against 65 and 69 (benchmarks/training_speed.py)
 
 
 def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -> dict[str, Any]:
@@ -88,13 +88,17 @@ def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allow
 def measured_costs(
     trainer: Trainer, amounts: list[str], layers: tuple[int, ...], allowance: Allowance
 ) -> dict[str, AmountCost]:
-    """Seconds per picture of every amount, cheapest first; what reads pixels only where there is time to use it."""
+    """Seconds per picture of every amount, cheapest first.
+
+    What reads pixels is measured only where there is time to use it; its cost is else guessed from the last stages.
+    """
     from headstart.finetune.cost import Shapes, measure_training
     from headstart.finetune.cutcache import cut_shapes
     from headstart.finetune.prefixcost import measure_prefix
     from headstart.finetune.tail import cut_of
 
-    ground, found = trainer.ground, {}
+    ground = trainer.ground
+    found: dict[str, AmountCost] = {}
     depths = ground.backbone.depths
     cuts = {a: cut_of(a, len(depths)) for a in amounts if a != "extra"}
     if cuts:
@@ -108,17 +112,28 @@ def measured_costs(
     trainer.heads.of((0, int(np.unique(ground.split.folds[0][ground.split.folds[0] >= 0])[0])))
     setup = time.perf_counter() - began
     n = len(ground.material.learn)
+    deepest = ""  # the amount with the deepest cut measured so far
     for amount in sorted(cuts, key=lambda a: (a in DEAR, -cuts[a])):
-        if amount in DEAR and len(cuts) > 1 and allowance.left() < DEAR_FROM and not allowance.in_steps:
-            continue
+        once = prefix.seconds(n, front if cuts[amount] else [0], len(trainer.views))
+        if amount in DEAR and deepest and not allowance.in_steps:
+            # what is faster for the last stages is faster for everything
+            shapes = replace(shapes, precisions=(trainer.precision[deepest],))
+            guess = AmountCost(
+                DEARER * found[deepest].train_seconds, DEARER * found[deepest].judge_seconds, setup, once
+            )
+            if (
+                2 * n * rules.epochs(n).value * guess.train_seconds > allowance.left()
+            ):  # one fold and the final training
+                trainer.precision[amount], found[amount] = shapes.precisions[0], guess
+                continue
         try:
             cost = measure_training(trainer.network, amount, ground.start.depths, shapes, ground.n_classes)
         except (MemoryError, RuntimeError):
             trainer.say(f"not enough memory to train {amount}")
             continue
         trainer.precision[amount] = cost.precision if not allowance.in_steps else "bf16"
-        once = prefix.seconds(n, front if cuts[amount] else [0], len(trainer.views))
         found[amount] = AmountCost(cost.train, cost.judge, setup, once)
+        deepest = amount if amount not in DEAR else deepest
     if "extra" in amounts:
         found["extra"] = _layers_cost(trainer, layers, setup)
     return found

@@ -113,15 +113,9 @@ class _Race:
             return "nothing to race"
         if self._plan.pinned == "auto" and (reason := nothing_to_win(self._answer)) is not None:
             return reason
-        self._first_rung()
-        done = 1
-        for target in self._rungs():
-            alive = self._alive()
-            if not alive:
-                break
-            for lane in self._keep(alive, done, target):
-                self._more(lane, target)
-            done = target
+        # What was too dear while others had to be judged is started when those are judged, or dropped.
+        while self._first_rung():
+            self._judge_further()
         self._references()
         return (
             "what is left of the budget fits nothing more"
@@ -146,9 +140,24 @@ class _Race:
         starts = [sum(r < repeat for r, _ in self._units) for repeat in range(2, len(self._folds) + 1)]
         return targets + starts
 
-    def _first_rung(self) -> None:
-        """The first fold of every arm that fits, in the order of the plan; the best one so far can still finish."""
-        for lane in self._racing:
+    def _judge_further(self) -> None:
+        """More folds for the better ones, rung by rung."""
+        done = 1
+        for target in self._rungs():
+            alive = self._alive()
+            if not alive:
+                break
+            for lane in self._keep(alive, done, target):
+                self._more(lane, target)
+            done = target
+
+    def _first_rung(self) -> bool:
+        """The first fold of every arm that fits, in the order of the plan; the best one so far can still finish.
+
+        Whether any was started.
+        """
+        waiting = [lane for lane in self._racing if lane.alive and not lane.units]
+        for lane in waiting:
             need = self._unit(lane) + self._refits(lane)
             if not self._allowance.fits(need) and not self._free(lane):
                 lane.why, self._late = self._too_dear(lane), True
@@ -156,11 +165,13 @@ class _Race:
             alive = self._alive()
             if alive and not self._free(lane):
                 best = self._order(alive)[0]
-                finish = self._unit(best) * (self._once_through - 1)
+                finish = self._unit(best) * max(0, self._once_through - len(best.units))
                 if self._allowance.fits(finish + self._refits(best)) and not self._allowance.fits(need + finish):
                     lane.why, self._late = "the time that is left goes into judging what was tried", True
                     continue
+            lane.why = ""
             self._step(lane)
+        return any(lane.units or not lane.alive for lane in waiting)
 
     def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
         """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""

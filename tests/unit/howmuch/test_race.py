@@ -91,6 +91,17 @@ def test_a_good_arm_can_finish_rather_than_many_begin():
     assert max(r.units for r in found.runs) == 5
 
 
+def test_time_that_a_dropped_arm_leaves_goes_to_arms_that_had_to_wait():
+    """The first arm would need the rest of the time to be judged in full, but is hopeless: the other one is tried."""
+    arms = [Arm("last-1", 1e-3), Arm("all", 1e-3)]
+    world = World(n=400, gains={"last-1": -0.3, "all": 0.05})
+    found = start(world, world.plan_of(arms), world.clock(6.5))
+    runs = {r.arm.train: r for r in found.runs}
+    assert [key for key, *_ in world.log[:2]] == [arms[0].key, arms[1].key]
+    assert runs["last-1"].status == "stopped" and runs["last-1"].units == 1
+    assert runs["all"].units >= 3, runs["all"].why
+
+
 def test_a_race_ends_when_all_is_tried():
     world = World(n=200, repeats=2)
     found = start(world, world.plan(("last-1", "last-2")))
