@@ -9,7 +9,7 @@ from headstart.howmuch.better import Better
 from headstart.howmuch.lane import ArmRun
 from headstart.howmuch.plan import duration, named
 from headstart.howmuch.race import RaceResult
-from headstart.howmuch.score import frozen_on
+from headstart.howmuch.score import Score, frozen_on
 
 Told = tuple[tuple[float, float, float], bool, str]
 
@@ -30,7 +30,7 @@ def sentence(
     if chosen is None or compared is None:
         head = "Train only a new head" + (f", {answer.what}" if answer.what else "")
         return f"{head}{_figures(figures)}. {_not_more(answer, result, best, pinned)}".rstrip()
-    gain = compared.gain * 100
+    gain = 100 * (compared.gain if pinned == "auto" or chosen.score is None else _plain_gain(answer, chosen.score))
     version = chosen.score.version if chosen.score else None
     epochs = "" if version is None else f", {version.epoch} epochs" + (", half-way back" if version.blend else "")
     first = f"Train {named(chosen.arm)}{epochs}{_figures(figures)}"
@@ -40,6 +40,12 @@ def sentence(
     else:
         more += f" ({_p(compared.p)})"
     return f"{first}, {more}. {_others(result, chosen)}".rstrip()
+
+
+def _plain_gain(answer: FrozenAnswer, score: Score) -> float:
+    """What an amount that was asked for gained on its rows: only its rate was chosen, so nothing is taken off."""
+    right, _ = frozen_on(answer, score.rows)
+    return float(score.top1 - right.mean())
 
 
 def _not_more(answer: FrozenAnswer, result: RaceResult, best: ArmRun | None, pinned: str) -> str:
