@@ -20,6 +20,7 @@ from headstart.cache_folder import cache_folder
 from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.embedding.embed import EmbedOptions, embed
+from headstart.errors import HeadstartError
 from headstart.evaluation.intervals import paired_bootstrap
 from headstart.howmuch.probe import Probe, ProbeOptions, probe
 from headstart.material import Material
@@ -30,6 +31,7 @@ from headstart.training import Ground, Seen
 SUBSET = 1000  # pictures: enough to tell backbones apart by 2 points
 FEW = 32  # pictures by which a backbone's speed is measured
 SHARE = 0.1  # of the time left that looking through one more backbone may take
+MOVE = 0.5  # of it that seeing everything with the better one may take
 EXPORT = 15.0  # seconds that the first use of a backbone takes
 P_BETTER = 0.9  # as for any other way of spending more
 
@@ -90,17 +92,26 @@ def choose_backbone(ground: Ground, left: float, progress: Progress) -> tuple[Gr
             continue
         started = time.perf_counter()
         room = SHARE * (left - (started - began))
-        reason, backbone = _affordable(ground, name, len(rows), room)
-        if backbone is None:
-            tried.append(Tried(name, "not tried", reason))
+        try:
+            reason, backbone = _affordable(ground, name, len(rows), room)
+            if backbone is None:
+                tried.append(Tried(name, "not tried", reason))
+                continue
+            progress.start(f"look with {name}", len(rows))
+            found = _probe(_seen_with(ground, backbone, rows, progress), ground, rows)
+        except HeadstartError as error:  # it cannot be prepared here: the first answer stands
+            tried.append(Tried(name, "not tried", str(error)))
             continue
-        progress.start(f"look with {name}", len(rows))
-        found = _probe(_seen_with(ground, backbone, rows, progress), ground, rows)
         first = first or _probe([m[rows] for m in ground.material.matrices(ground.material.learn)], ground, rows)
         one = _compared(name, first, found, ground, rows, time.perf_counter() - started)
+        everything = (one.seconds or 0.0) * len(ground.material.samples) / len(rows)
+        part = len(rows) < len(ground.material.learn)
+        if too_long := part and everything > MOVE * (left - (time.perf_counter() - began)):
+            one = replace(one, why=f"{one.why}; every picture would take {everything:.0f} s")
         tried.append(one)
         progress.say(f"{name}: {100 * (one.top1 or 0):.1f} %, {one.why}")
-        if (one.p_better or 0) >= P_BETTER and one.top1 == max(t.top1 for t in tried if t.top1 is not None):
+        best_yet = one.top1 == max(t.top1 for t in tried if t.top1 is not None)
+        if (one.p_better or 0) >= P_BETTER and best_yet and not too_long:
             best = Ground(ground.material, backbone, ground.split, found, ground.seed)
     return (ground if best is ground else _moved(ground, best, rows, progress)), tuple(tried)
 

@@ -129,7 +129,7 @@ def save_head(run: Run, seen: Seen, clock: Clock, progress: Progress) -> Saved:
     """The probe's winner as a classifier."""
     ground = seen.ground
     progress.start("finish")
-    decision = decide(ground.found, ground.backbone.name, seen.settings[1])
+    decision = decide(ground.found, ground.backbone.name)
     return save(run, ground, answer_of_probe(ground.found, ground.material, ground.backbone), decision, clock)
 
 
@@ -148,7 +148,7 @@ def save_raced(run: Run, seen: Seen, saved: Saved, raced: Raced, clock: Clock) -
     if raced.verdict is None:
         return saved, raced
     ground = seen.ground
-    decision = decide(ground.found, ground.backbone.name, seen.settings[1], raced.verdict)
+    decision = decide(ground.found, ground.backbone.name, raced.verdict)
     if raced.answer is None:
         return replace(saved, decision=decision), raced
     try:

@@ -143,7 +143,7 @@ def _layers_cost(trainer: Trainer, layers: tuple[int, ...], setup: float) -> Amo
     """Two epochs on 64 pictures."""
     from headstart.head.layers import Examples, LayerOptions, train_layers
 
-    examples = trainer._examples()
+    examples = trainer.examples()
     rows = np.arange(min(64, len(examples.labels)))
     some = Examples(examples.matrix[rows], examples.labels[rows], examples.n_classes, examples.factors)
     began = time.perf_counter()

@@ -75,7 +75,7 @@ def verified_pictures(n: int) -> Rule:
 
 
 def epochs(n: int) -> Rule:
-    """About 150 steps of fine-tuning, 6 to 20 epochs: on six sets of 30 to 4,000 pictures more changed nothing."""
+    """About 150 steps of fine-tuning, 6 to 20 epochs: a choice; how many are best was not measured yet."""
     value = min(20, max(6, ceil(150 / ceil(n / 32))))
     return Rule("epochs", value, "about 150 steps; early stop takes fewer where that is better")
 
@@ -102,7 +102,7 @@ def extra_layers(n: int, frozen_top1: float, asked: tuple[int, ...], train: str 
     if asked:
         return Rule("extra_layers", asked, "asked for", "user")
     if train == "extra":
-        return Rule("extra_layers", (512,), "one layer of 512: no other width or number of layers was better")
+        return Rule("extra_layers", (512,), "one layer of 512: the best of the few widths that were tried")
     if n < 1000:
         why = "under a thousand pictures extra layers were never better than a linear head beyond noise"
         return Rule("extra_layers", (), why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Seen:
 
 @dataclass
 class Trainer:
-    """Trains arms. The network, the flips and the cut caches are made when first needed and kept until `close`.
+    """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
     for the user.
@@ -154,7 +154,7 @@ class Trainer:
 
         options = self._layer_options(arm, len(self.ground.material.learn))
         stop = options.recorded[version.epoch - 1]
-        return train_layers(self._examples(), _stopping(options, stop)), self._layer_depths()
+        return train_layers(self.examples(), replace(options, stop_after=stop)), self._layer_depths()
 
     def recipe(self, arm: Arm, n: int, version: Version | None = None) -> Any:
         """How `arm` is trained on n pictures. In a refit as many epochs as in `version`."""
@@ -186,12 +186,6 @@ class Trainer:
             if cut not in self._caches:
                 raise MemoryError(f"no room for the activations at cut {cut}")
         return self._caches[cut]
-
-    def close(self) -> None:
-        """Free the activations."""
-        for cache in self._caches.values():
-            cache.close()
-        self._caches.clear()
 
     def _train(
         self, arm: Arm, unit: tuple[int, int] | None, rows: tuple[IntArray, IntArray], recipe: Any
@@ -231,14 +225,15 @@ class Trainer:
     def _layers_unit(self, arm: Arm, rows: IntArray, held: IntArray) -> FoldResult:
         from headstart.head.layers import fold_logits
 
-        trace = fold_logits(self._examples(), rows, held, self._layer_options(arm, len(rows)))
+        trace = fold_logits(self.examples(), rows, held, self._layer_options(arm, len(rows)))
         order = np.argsort(trace.rows, kind="stable")
         return FoldResult(trace.rows[order], trace.logits[:, order], trace.seconds, trace.steps)
 
     def _layer_depths(self) -> tuple[int, ...]:
         return tuple(range(len(self.ground.backbone.depths)))
 
-    def _examples(self) -> Examples:
+    def examples(self) -> Examples:
+        """What extra layers learn from: all depths side by side, evened out."""
         from headstart.head.layers import Examples
 
         ground, depths = self.ground, self._layer_depths()
@@ -258,12 +253,6 @@ def short_of_memory(error: BaseException) -> bool:
     from headstart.finetune.loop import out_of_memory
 
     return out_of_memory(error)
-
-
-def _stopping(options: LayerOptions, stop: int) -> LayerOptions:
-    from dataclasses import replace
-
-    return replace(options, stop_after=stop)
 
 
 def flip_notes(flips: Sequence[FlipVerdict]) -> list[str]:

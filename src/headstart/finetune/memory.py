@@ -29,6 +29,6 @@ def wait_politely() -> None:
     """Make torch's threads sleep while they wait for each other; counts only before torch is imported.
 
     GNU OpenMP lets them spin instead, which on a machine that does anything else besides costs most of both cores:
-    training the last two stages beside other work ran at 66 pictures a second asleep, at 11 to 23 spinning.
+    training the last two stages beside other work was some three times as fast asleep (by hand, no record).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

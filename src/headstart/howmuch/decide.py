@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart import rules
 from headstart.howmuch.probe import Probe
 from headstart.howmuch.verdict import Verdict
 
 
-def decide(found: Probe, backbone: str, train: rules.Rule, verdict: Verdict | None = None) -> dict[str, Any]:
+def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[str, Any]:
     """What answer A is; with a `verdict`, what the race made of it.
 
     `p_better`: that more training is better, when a race compared it; before that, that the chosen depths are better

@@ -35,7 +35,7 @@ def _trained(result: JSON) -> str:
     """What was trained, in words: a new head on these depths, the last 2 stages of the network, everything."""
     decision = result["decision"]
     backbone, train = decision["backbone"], decision["train"]
-    if train in ("head", "auto"):
+    if train == "head":
         return f"a new head on {_places(result)} of {backbone}"
     if train == "extra":
         return f"extra layers of {', '.join(str(w) for w in decision['extra_layers'])} after the frozen {backbone}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart import rules
 from headstart.howmuch.decide import decide
 from headstart.howmuch.probe import probe
 from headstart.howmuch.race import race
@@ -22,14 +21,14 @@ def found_by_probe():
 
 
 def test_with_and_without_a_race():
-    found, train = found_by_probe(), rules.Rule("train", "head", "only a head")
-    plain = decide(found, "net", train)
+    found = found_by_probe()
+    plain = decide(found, "net")
     assert set(KEYS) <= set(plain) and plain["train"] == "head" and plain["learning_rate"] is None
     world = World(n=300, frozen=0.75, gains={"last-2": 0.15})
     verdict = judge_race(
         world.answer(), race(world.plan(("last-2",)), world.run, world.answer(), world.folds, world.clock(99))
     )
-    raced = decide(found, "net", train, verdict)
+    raced = decide(found, "net", verdict)
     assert set(KEYS) <= set(raced)
     assert raced["train"] == "last-2" and raced["learning_rate"] == verdict.arm.learning_rate
     assert raced["why"] == verdict.why and raced["p_better"] == verdict.p_better >= 0.9
@@ -37,5 +36,5 @@ def test_with_and_without_a_race():
     kept = judge_race(
         world.answer(), race(world.plan(("last-2",)), world.run, world.answer(), world.folds, world.clock(1))
     )
-    unraced = decide(found, "net", train, kept)
+    unraced = decide(found, "net", kept)
     assert unraced["train"] == "head" and unraced["kind"] == plain["kind"] and unraced["p_better"] == plain["p_better"]
