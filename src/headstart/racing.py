@@ -151,10 +151,14 @@ def _run(ground: Ground, planned: Plan, trainer: Trainer, frozen: FrozenAnswer, 
     progress = terms.progress
     progress.start("race")
 
+    unit = "s" if terms.config.steps is None else "steps"
+
     def tell(step: Step) -> None:
         top1 = "failed" if step.top1 is None else f"{100 * step.top1:.1f} %"
         terms.run.log("unit", arm=step.arm.key, repeat=step.repeat, fold=step.fold, top1=step.top1, left=step.left)
-        progress.say(f"  {step.arm.key.replace('_', ' ')}: {top1} after fold {step.fold + 1}, {step.left:.0f} s left")
+        progress.say(
+            f"  {step.arm.key.replace('_', ' ')}: {top1} after fold {step.fold + 1}, {step.left:.0f} {unit} left"
+        )
 
     ledger = Ledger(terms.run.folder / "race", fingerprint(ground, trainer))
     return race(planned, trainer.unit, frozen, ground.split.folds, _allowance(terms), RaceOptions(ledger, tell))

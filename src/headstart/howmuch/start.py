@@ -5,6 +5,7 @@ LP-FT (Kumar et al. 2022): starting from a trained head the features move 10 to 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -41,17 +42,19 @@ class StartHeads:
     n_classes: int
     folds: IntArray
     _made: dict[tuple[int, int] | None, LinearHead] = field(default_factory=dict, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def of(self, unit: tuple[int, int] | None) -> LinearHead:
         """The head for (repeat, fold), fitted on the other folds; on all rows for None."""
-        if unit not in self._made:
-            rows = None if unit is None else np.flatnonzero(self.folds[unit[0]] != unit[1])
-            task = Task(columns_of(self.matrices), np.asarray(self.labels, np.int64), self.n_classes, self.folds)
-            c = self.candidate
-            head = fit_head(task, c.depth_set, c.kind, c.penalty, rows)
-            t = c.temperature
-            self._made[unit] = LinearHead(head.weights / t, head.bias / t, head.mean, head.scale)
-        return self._made[unit]
+        with self._lock:
+            if unit not in self._made:
+                rows = None if unit is None else np.flatnonzero(self.folds[unit[0]] != unit[1])
+                task = Task(columns_of(self.matrices), np.asarray(self.labels, np.int64), self.n_classes, self.folds)
+                c = self.candidate
+                head = fit_head(task, c.depth_set, c.kind, c.penalty, rows)
+                t = c.temperature
+                self._made[unit] = LinearHead(head.weights / t, head.bias / t, head.mean, head.scale)
+            return self._made[unit]
 
 
 def fresh_head(like: LinearHead, seed: int) -> LinearHead:
