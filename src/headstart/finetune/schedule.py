@@ -25,7 +25,7 @@ class Recipe:
 
     learning_rate: float
     epochs: int
-    batch: int = 32
+    batch: int = 16
     layer_decay: float = 0.8
     warm_up: float = 1.0
     clip: float = 1.0

@@ -1,7 +1,7 @@
 """The plan: which arms are worth trying, in which order and why, and what each would take. Orders, never vetoes.
 
 The order comes from the cs231n quadrants (size x similarity): near and small: hardly anything; near and large: through;
-far and small: the last stages; far and large: deep. What cannot be judged within half of the time comes later.
+far and small: the last stages; far and large: deep. What cannot be judged on two folds in time comes later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CANNOT = "not affordable"
 RATES: Mapping[str, tuple[float | None, ...]] = {
     "extra": (None,),
     "norms": (3e-3, 1e-2),
-    "last": (3e-3, 1e-2),
+    "last": (3e-3, 1e-2, 2e-2),
     "all": (3e-3, 1e-2),
     "scratch": (1e-2,),
 }
@@ -34,7 +34,8 @@ FIRST: Mapping[str, tuple[Amount, ...]] = {
     "far": ("last-1", "last-2", "all", "all"),
 }
 CANNOT_TIER = 3
-COMFORTABLE = 0.5  # share of the time left that one arm may take in full without coming later for it
+COMFORTABLE = 0.75  # share of the time left that two folds of an arm and its final training may take
+FEWEST = 2  # folds: with fewer there is seldom enough evidence to prefer an arm to the frozen head
 
 
 @dataclass(frozen=True)
@@ -213,14 +214,13 @@ def _rates(train: Amount) -> tuple[float | None, ...]:
 
 
 def _by_likelihood(train: Amount, facts: PlanFacts) -> list[float | None]:
-    """Small rates first near the source, large ones first far from it (Li et al. 2020), else from the middle out."""
+    """Small rates first near the source (Li et al. 2020); else from the middle out, far from it larger ones first."""
     rates = list(_rates(train))
     if facts.similarity == "near":
         return rates
-    if facts.similarity == "far":
-        return rates[::-1]
-    middle = (len(rates) - 1) // 2
-    return sorted(rates, key=lambda r: abs(rates.index(r) - middle))
+    far = facts.similarity == "far"
+    middle = (len(rates) - 1 + far) // 2
+    return sorted(rates, key=lambda r: (abs(rates.index(r) - middle), rates.index(r) * (-1 if far else 1)))
 
 
 def _reason(train: Amount, first: Amount | None, facts: PlanFacts) -> str:
@@ -239,7 +239,7 @@ def _why(first: Amount | None, facts: PlanFacts) -> str:
         return "nothing but a new head can be trained here"
     return (
         f"{facts.images_per_class:g} pictures per class ({facts.size}), {_far(facts)}: "
-        f"start with {in_words(first)}, then less and more training; cheap before dear"
+        f"start with {in_words(first)} or what the time allows, then less and more training"
     )
 
 
@@ -267,12 +267,12 @@ def _steps(pictures: float, facts: PlanFacts) -> int:
 
 
 def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
-    """0: judged in full within half of the time; 1: within it; 2: one fold fits; 3: nothing does."""
+    """0: two folds and the final training fit into three quarters of the time; 1: into all; 2: one fold; 3: nothing."""
 
-    def amount(cost: Cost) -> float:
+    def amount(folds: int) -> float:
+        cost = planned.unit * folds + planned.once + planned.refit
         return float(cost.steps) if facts.in_steps else cost.seconds
 
-    full = amount(planned.unit * facts.folds + planned.once + planned.refit)
-    if full <= facts.left:
-        return 0 if full <= COMFORTABLE * facts.left else 1
-    return 2 if amount(planned.unit + planned.once + planned.refit) <= facts.left else CANNOT_TIER
+    if amount(min(FEWEST, facts.folds)) <= facts.left:
+        return 0 if amount(min(FEWEST, facts.folds)) <= COMFORTABLE * facts.left else 1
+    return 2 if amount(1) <= facts.left else CANNOT_TIER

@@ -23,6 +23,8 @@ from headstart.howmuch.score import Score, frozen_on, ranked
 IntArray = NDArray[np.integer]
 
 ROOMY = 0.5  # share of the time left within which arms are judged in full rather than halved away
+STARTS = 0.5  # share of the time left that first folds may take even where the best arm cannot be judged in full then
+FEWEST = 2  # folds for which the best arm keeps its time in any case
 ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
 PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
 SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
@@ -152,11 +154,13 @@ class _Race:
             done = target
 
     def _first_rung(self) -> bool:
-        """The first fold of every arm that fits, in the order of the plan; the best one so far can still finish.
+        """The first fold of every arm that fits, in the order of the plan; the best one so far can still be judged.
 
-        Whether any was started.
+        In full where half of the time went into first folds, else on two: to have tried what gains most tells more
+        than the last folds of what was tried first. Whether any was started.
         """
         waiting = [lane for lane in self._racing if lane.alive and not lane.units]
+        starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
         for lane in waiting:
             need = self._unit(lane) + self._refits(lane)
             if not self._allowance.fits(need) and not self._free(lane):
@@ -165,8 +169,10 @@ class _Race:
             alive = self._alive()
             if alive and not self._free(lane):
                 best = self._order(alive)[0]
-                finish = self._unit(best) * max(0, self._once_through - len(best.units))
-                if self._allowance.fits(finish + self._refits(best)) and not self._allowance.fits(need + finish):
+                early = self._allowance.left() - self._unit(lane) >= starts
+                finish = self._unit(best) * max(0, (FEWEST if early else self._once_through) - len(best.units))
+                possible = not early or self._allowance.fits(finish + self._refits(best))
+                if possible and not self._allowance.fits(need + finish):
                     lane.why, self._late = "the time that is left goes into judging what was tried", True
                     continue
             lane.why = ""

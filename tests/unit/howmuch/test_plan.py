@@ -47,9 +47,9 @@ def test_nothing_is_vetoed_but_extra_layers_on_few_pictures():
 
 def test_two_or_three_rates_each_the_small_ones_first_near_the_source():
     for similarity, ordered in (
-        ("near", [3e-3, 1e-2]),
-        ("far", [1e-2, 3e-3]),
-        ("middle", [3e-3, 1e-2]),
+        ("near", [3e-3, 1e-2, 2e-2]),
+        ("far", [1e-2, 2e-2, 3e-3]),
+        ("middle", [1e-2, 3e-3, 2e-2]),
     ):
         arms = plan(replace(FACTS, similarity=similarity)).arms
         assert [p.arm.learning_rate for p in arms if p.arm.train == "last-1" and not p.arm.fresh] == ordered
@@ -66,7 +66,7 @@ def test_far_data_gets_a_fresh_head():
     assert not any(p.arm.fresh for p in plan(replace(FACTS, similarity="near")).arms)
     assert [p.arm.train for p in plan(replace(FACTS, similarity="far")).arms if p.arm.fresh] == ["all"]
     short = plan(replace(FACTS, similarity="far", left=200))
-    assert [p.arm.train for p in short.arms if p.arm.fresh] == ["last-2"]  # the first that can be judged in time
+    assert [p.arm.train for p in short.arms if p.arm.fresh] == ["last-3"]  # the first of which two folds fit
 
 
 def test_scratch_comes_last_whatever_it_costs():
@@ -75,7 +75,7 @@ def test_scratch_comes_last_whatever_it_costs():
 
 def test_a_pinned_amount_races_its_rates_only():
     pinned = plan(replace(FACTS, pinned="last-2"))
-    assert {p.arm.train for p in pinned.arms} == {"last-2"} and len(pinned.arms) == 2
+    assert {p.arm.train for p in pinned.arms} == {"last-2"} and len(pinned.arms) == 3
     assert pinned.arms[0].why == "asked for" and pinned.pinned == "last-2"
     assert plan(replace(FACTS, pinned="head")).arms == ()
     assert [p.arm.train for p in plan(replace(FACTS, pinned="scratch")).arms] == ["scratch"]

@@ -85,10 +85,21 @@ def test_predictions_learn_from_what_units_took():
     assert world.time <= 60
 
 
-def test_a_good_arm_can_finish_rather_than_many_begin():
+@pytest.mark.parametrize(("time", "begun", "units"), [(9, 4, 4), (11, 5, 5), (13, 7, 5)])
+def test_half_of_the_time_begins_arms_and_the_rest_judges_the_best(time, begun, units):
     world = World(gains={"last-1": 0.05})
-    found = start(world, world.plan(FOUR), world.clock(9))
-    assert max(r.units for r in found.runs) == 5
+    found = start(world, world.plan(FOUR), world.clock(time))
+    assert sum(r.units > 0 for r in found.runs) == begun
+    assert max(r.units for r in found.runs) == units
+
+
+def test_what_is_dear_is_begun_before_what_is_cheap_is_judged_in_full():
+    """Five folds of the first arm would leave no time for the other one, which is the better one."""
+    arms = [Arm("last-1", 1e-3), Arm("last-2", 1e-3)]
+    world = World(n=400, gains={"last-1": 0.01, "last-2": 0.06}, seconds={"last-2": 4.0})
+    found = start(world, world.plan_of(arms), world.clock(17))
+    runs = {r.arm.train: r for r in found.runs}
+    assert runs["last-2"].units >= 2, runs["last-2"].why
 
 
 def test_time_that_a_dropped_arm_leaves_goes_to_arms_that_had_to_wait():
