@@ -28,10 +28,10 @@ SIZES = (96, 24, 5)
 
 
 def main():
-    from headstart.backbone.sources import SOURCES
+    from headstart.backbone.packages import PACKAGES
 
     parser = record.arguments(__doc__)
-    parser.add_argument("--backbones", nargs="*", default=list(SOURCES), help="these backbones [all embedded]")
+    parser.add_argument("--backbones", nargs="*", default=list(PACKAGES), help="these backbones [all embedded]")
     a = parser.parse_args()
     kept = record.Record("similarity", "Similarity of the reference sets to ImageNet, per embedded backbone", a)
     for backbone in a.backbones:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from training_speed import AMOUNTS, BATCH, BATCHES, KEPT, LADDER, PRECISIONS
 
 from headstart.backbone.backbone import open_backbone
-from headstart.backbone.network import folded
+from headstart.backbone.folding import folded
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.finetune.depthwise import Depthwise, replaceable
 from headstart.finetune.loop import Lesson, autocast, train

@@ -123,10 +123,34 @@ def plan(
 
 
 def backbones() -> list[dict[str, Any]]:
-    """The pretrained networks headstart knows: name, data set, size, licence, whether it is installed."""
-    from headstart.backbone.sources import available
+    """The pretrained networks: those on this machine (`installed`), then those that can be fetched; facts about each.
 
-    return [dict(facts) for facts in available()]
+    Any other timm name, NAME@FILE and the folder of a run can be used, too. None and "": not known.
+    """
+    from headstart.backbone.listing import listed
+
+    return [row.to_json() for row in listed()]
+
+
+def measure_backbone(name: str) -> dict[str, Any]:
+    """Facts about `name`, with images per second here by the fastest engine; `backbones` shows them from then on."""
+    from headstart.backbone.listing import measure
+
+    return measure(name).to_json()
+
+
+def backbone_to_fetch(name: str) -> dict[str, Any] | None:
+    """Full name, bytes and host of what `download_backbone` would fetch; None when it is here or not to be fetched."""
+    from headstart.backbone.listing import to_fetch
+
+    return to_fetch(name)
+
+
+def download_backbone(name: str) -> Path:
+    """Download pretrained weights into the cache of the library that they come from; the file."""
+    from headstart.backbone.listing import fetch
+
+    return fetch(name)
 
 
 def cache(*, clear: bool = False) -> dict[str, Any]:

@@ -76,7 +76,12 @@ def _artefact(
     return Artefact(
         classes=material.samples.classes,
         preprocessing=backbone.preprocessing.to_json(),
-        backbone={"name": backbone.name, "weights_sha256": backbone.weights_hash},
+        backbone={
+            "name": backbone.name,
+            "weights_sha256": backbone.weights_hash,
+            "family": backbone.source.family,
+            "architecture": backbone.source.architecture,
+        },
         depths=answer.names,
         temperature=float(temperature),
         head={name: np.asarray(tensor, np.float32) for name, tensor in tensors_of(answer.head).items()},

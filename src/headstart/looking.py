@@ -28,7 +28,7 @@ KNOWN_AFTER = 1.5  # seconds of looking after which its rate is known
 
 def check(config: FitConfig) -> None:
     """Refuse what the asked backbone does not have, before any work. UsageError."""
-    source = find_source(rules.backbone(config.backbone).value)
+    source = find_source(rules.backbone(config.backbone).value, cache_folder())
     stages = len(source.depth_names) - 1  # the last depth is the final layer, which every amount trains
     if config.train.startswith("last-") and int(config.train.removeprefix("last-")) > stages:
         raise UsageError(

@@ -16,7 +16,9 @@ def similarity_of(material: Material, backbone: Backbone, found: Probe) -> Simil
     embeddings = material.embeddings
     cache = None if backbone.notes else backbone.cache
     moments = channel_moments(embeddings, material.samples.sources, material.learn, backbone, cache)
-    confidence = float(embeddings.source_top[1][material.learn, 0].astype(np.float64).mean())
+    confidence = None
+    if backbone.source.shape.classes:
+        confidence = float(embeddings.source_top[1][material.learn, 0].astype(np.float64).mean())
     profile = found.profile
     gain = max(d.top1 for d in profile) - profile[-1].top1 if profile else None
     return measure(moments, confidence, gain, backbone.name)

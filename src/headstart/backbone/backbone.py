@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from headstart.backbone.graph_file import graph_file, graph_key
-from headstart.backbone.sources import DEFAULT, SOURCES, Source, find_source, weights_file
+from headstart.backbone.source import Source
+from headstart.backbone.sources import DEFAULT, find_source
 from headstart.cache_folder import cache_folder
 from headstart.errors import MachineError
 from headstart.images.preprocess import Preprocessing
@@ -40,13 +41,9 @@ class Backbone:
     preprocessing: Preprocessing
     cache: Path
     key: str
+    source: Source
     notes: tuple[str, ...] = ()
     _export: _Export | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def source(self) -> Source:
-        """Where the weights come from."""
-        return SOURCES[self.name]
 
     @property
     def exporting(self) -> bool:
@@ -59,13 +56,16 @@ class Backbone:
         if self._export is not None:
             self._export.wait()
         if not file.is_whole():
-            _Export(self.name, self.cache).wait()
+            _Export(self.source.spec, self.cache).wait()
             if not file.is_whole():
                 raise MachineError(f"the graph {file.path} is damaged again and again: check the disk")
         return file.path
 
     def source_classes(self) -> tuple[str, ...]:
-        """Names of the classes the discarded head knows, in the order of `source_logits`; waits for the graph."""
+        """Names of the classes the discarded head knows, in the order of `source_logits`; waits for the graph.
+
+        Empty where there is no such head, or only its number of outputs is known.
+        """
         self.graph()
         return graph_file(self.source, self.cache).classes()
 
@@ -81,9 +81,8 @@ def open_backbone(name: str = DEFAULT, cache: Path | None = None) -> Backbone:
 
     Raises UsageError for a name that is unknown or not installed, MachineError for an altered weights file.
     """
-    source = find_source(name)
-    weights_file(source)
     folder = cache or cache_folder()
+    source = find_source(name, folder)
     notes: tuple[str, ...] = ()
     export = None
     if not graph_file(source, folder).is_whole():
@@ -92,8 +91,8 @@ def open_backbone(name: str = DEFAULT, cache: Path | None = None) -> Backbone:
             folder = _temporary_cache()
         export = _Export(name, folder)
     depths = tuple(Depth(depth, dim) for depth, dim in zip(source.depth_names, source.dims, strict=True))
-    preprocessing = Preprocessing(side=source.side)
-    return Backbone(name, source.sha256, depths, preprocessing, folder, graph_key(source), notes, export)
+    preprocessing = Preprocessing(side=source.side, interpolation=source.shape.interpolation)
+    return Backbone(source.name, source.sha256, depths, preprocessing, folder, graph_key(source), source, notes, export)
 
 
 class _Export:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbone.graph_file import GRAPH_VERSION, GraphFile, graph_file
-from headstart.backbone.sources import Source, find_source
+from headstart.backbone.source import Source
+from headstart.backbone.sources import find_source
 from headstart.cache_folder import remove_leftovers, write_to_cache
 from headstart.engine.engine import Outputs, Pixels
 from headstart.errors import HeadstartError, MachineError
@@ -64,20 +65,45 @@ def _export(source: Source, cache: Path, target: GraphFile) -> None:
 
 
 def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
-    """`network` as the bytes of an ONNX file: input `images` uint8 `(n, side, side, 3)`, `record` in its metadata."""
+    """`network` as the bytes of an ONNX file: input `images` uint8 `(n, side, side, 3)`, `record` in its metadata.
+
+    What torch's exporter cannot decompose (relative positions of MaxViT) the older one traces. MachineError when
+    neither can.
+    """
     import logging
 
-    import torch
+    import onnx
 
-    from headstart.backbone.network import folded
+    from headstart.backbone.folding import folded
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    example = torch.zeros((2, network.side, network.side, 3), dtype=torch.uint8)
+    plain = folded(network)
+    try:
+        content = _exported(plain)
+    except Exception as first:
+        try:
+            content = _traced(plain)
+        except Exception as second:
+            reasons = [
+                str(e).strip().splitlines()[0][:120] if str(e).strip() else type(e).__name__ for e in (first, second)
+            ]
+            raise MachineError(
+                f"this network cannot be exported to ONNX ({reasons[0]}; traced: {reasons[1]}): take another backbone"
+            ) from None
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {f"headstart.{key}": json.dumps(value) for key, value in record.items()})
+    return bytes(model.SerializeToString())
+
+
+def _exported(plain: Any) -> bytes:
+    """By torch.export. The initializers bear the names of the parameters."""
+    import torch
+
     program = torch.onnx.export(
-        folded(network),
-        (example,),
+        plain,
+        (_example(plain),),
         input_names=["images"],
-        output_names=list(network.output_names),
+        output_names=list(plain.output_names),
         dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
         dynamo=True,
         external_data=False,
@@ -85,9 +111,38 @@ def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
         verbose=False,
     )
     if program is None:
-        raise MachineError("torch.onnx.export gave no graph")
-    program.model.metadata_props.update({f"headstart.{key}": json.dumps(value) for key, value in record.items()})
+        raise RuntimeError("torch.onnx.export gave no graph")
     return bytes(program.model_proto.SerializeToString())
+
+
+def _traced(plain: Any) -> bytes:
+    """By tracing one batch. Constants are not folded: the initializers keep their names."""
+    import io
+    import warnings
+
+    import torch
+
+    found = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of its age, and of every constant that it bakes in
+        torch.onnx.export(
+            plain,
+            (_example(plain),),
+            found,
+            input_names=["images"],
+            output_names=list(plain.output_names),
+            dynamic_axes={"images": {0: "n"}, **{name: {0: "n"} for name in plain.output_names}},
+            dynamo=False,
+            do_constant_folding=False,
+            opset_version=18,
+        )
+    return found.getvalue()
+
+
+def _example(plain: Any) -> Any:
+    import torch
+
+    return torch.zeros((2, plain.side, plain.side, 3), dtype=torch.uint8)
 
 
 def check(graph: bytes, network: Any, run: Callable[[Pixels], Outputs] | None = None) -> None:
@@ -132,18 +187,27 @@ def _probes(side: int) -> list[Pixels]:
 def _record(source: Source) -> dict[str, Any]:
     import timm
     import torch
-    from timm.data import ImageNetInfo
 
-    names = ImageNetInfo()
     return {
         "graph_version": GRAPH_VERSION,
         "backbone": source.name,
         "weights_sha256": source.sha256,
         "depths": dict(zip(source.depth_names, source.dims, strict=True)),
         "side": source.side,
-        "classes": [names.index_to_description(i) for i in range(names.num_classes())],
+        "classes": _classes(source),
         "made_by": {"torch": torch.__version__, "timm": timm.__version__},
     }
+
+
+def _classes(source: Source) -> list[str]:
+    """Names of what the discarded head knows, where its number of outputs tells which list it is."""
+    from timm.data import ImageNetInfo
+
+    subsets = {1000: "imagenet-1k", 11821: "imagenet-12k", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
+    if source.family != "timm" or source.shape.classes not in subsets:
+        return []
+    names = ImageNetInfo(subsets[source.shape.classes])
+    return [names.index_to_description(i) for i in range(names.num_classes())]
 
 
 def main(arguments: list[str]) -> int:
@@ -153,7 +217,7 @@ def main(arguments: list[str]) -> int:
     # The main process decodes beside us: a second torch thread would mostly spin (the check took 2.1 instead of 0.8 s).
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        export_graph(find_source(name), Path(cache))
+        export_graph(find_source(name, Path(cache)), Path(cache))
     except HeadstartError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

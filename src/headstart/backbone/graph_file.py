@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.backbone.sources import Source
+from headstart.backbone.source import Source
+from headstart.backbone.tensors import slug
 
 GRAPH_VERSION = 1  # raise it when the outputs for the same pixels change
 
@@ -42,7 +43,7 @@ def graph_file(source: Source, cache: Path) -> GraphFile:
 
 def graph_key(source: Source) -> str:
     """What the outputs depend on: the weights and the version of the graph."""
-    return f"{source.name}-{source.sha256[:16]}-graph{GRAPH_VERSION}"
+    return f"{slug(source)}-{source.sha256[:16]}-graph{GRAPH_VERSION}"
 
 
 def _sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone
-from headstart.backbone.sources import load_tensors
+from headstart.backbone.tensors import load_tensors
 
 FloatArray = NDArray[np.float64]
 Tensors = Mapping[str, NDArray[Any]]

@@ -2,103 +2,101 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from headstart.backbone.sources import Source, load_tensors
+from headstart.backbone.build import build
+from headstart.backbone.folding import Clamp, folded
+from headstart.backbone.source import Shape, Source
+from headstart.backbone.stages import classifier_of, stages_of
+from headstart.backbone.tensors import load_tensors
+
+__all__ = ["Clamp", "Network", "folded", "load_network"]
 
 
 class Network(nn.Module):  # type: ignore[misc]
     """uint8 `(n, side, side, 3)` to `(depth vectors (n, dim)..., source_logits (n, classes))`, in `output_names` order.
 
-    `body` is the timm model with its own head (`body.classifier`) in place.
+    `body` is the pretrained module with its own head in place; without a head that is known there are no source_logits.
     """
 
-    def __init__(self, body: Any, side: int, output_names: tuple[str, ...]) -> None:
+    def __init__(self, body: Any, shape: Shape) -> None:
         super().__init__()
         self.body = body
-        self.side = side
-        self.output_names = output_names
+        self.shape = shape
+        self.side = shape.side
+        self.scratch = False  # whether its BatchNorm layers learn statistics of their own
+        names = tuple(name for name, _ in shape.depths)
+        self.output_names = (*names, "source_logits") if shape.classes else names
+        middle, unit = ([255.0 * v for v in values] for values in (shape.mean, shape.std))
+        self.plain = (middle[0], unit[0]) if len(set(middle)) == len(set(unit)) == 1 else None
+        if self.plain is None:
+            self.register_buffer("middle", torch.tensor(middle, device="cpu").view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("unit", torch.tensor(unit, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """All depths in one pass; vectors are means over the positions of the block group's last feature map."""
+        """All depths in one pass; vectors are means over the positions of the stage's map."""
         x = self.scaled(images)
-        x = self.body.bn1(self.body.conv_stem(x))
         vectors = []
-        for block_group in self.body.blocks:
-            x = block_group(x)
+        for stage in self.stages():
+            x = stage(x)
             vectors.append(x.mean((2, 3)))
-        x = self.body.bn2(self.body.conv_head(x))
-        vectors.append(x.mean((2, 3)))
-        return (*vectors, self.body.classifier(vectors[-1]))
+        if not self.shape.classes:
+            return tuple(vectors)
+        return (*vectors, classifier_of(self.body)(vectors[-1]))  # type: ignore[misc]
 
     def stages(self) -> list[nn.Module]:
         """One module per depth, each from the feature map of the one before (the first from scaled pixels) to its own.
 
         They share the parameters of `body`; the mean of a stage's map over the positions is the vector of its depth.
         """
-        body = self.body
-        first = nn.Sequential(body.conv_stem, body.bn1, body.blocks[0])
-        return [first, *body.blocks[1:], nn.Sequential(body.conv_head, body.bn2)]
+        return stages_of(self.body, self.shape.plan)
 
     def scaled(self, images: Tensor) -> Tensor:
         """What the first stage takes: uint8 `(n, side, side, 3)` as float32 `(n, 3, side, side)`, channels last."""
-        return (images.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        x = images.permute(0, 3, 1, 2).float()
+        if self.plain is not None:
+            return (x - self.plain[0]) / self.plain[1]
+        found: Tensor = (x - self.middle.to(x.device)) / self.unit.to(x.device)
+        return found
 
 
 def load_network(source: Source, cache: Path) -> Network:
     """The pretrained network of `source` in evaluation mode; dropout is off, every parameter can still be trained."""
-    with torch.device("meta"):
-        body = timm.create_model(source.architecture, pretrained=False)
-    body.load_state_dict(load_file(load_tensors(source, cache)), assign=True)
-    network = Network(body, source.side, (*source.depth_names, "source_logits"))
+    tensors = load_file(load_tensors(source, cache))
+    body = build(source.family, source.architecture)
+    network = Network(body, source.shape)
+    network.eval()
+    if source.reader == "run":  # a run keeps what is left after folding
+        network = folded(network)
+    missing, unexpected = network.body.load_state_dict(tensors, strict=False, assign=True)
+    _refuse(source, [name for name in missing if not name.endswith("num_batches_tracked")], unexpected)
     network.eval()
     return network
 
 
-def folded(network: Network) -> Network:
-    """A copy with BatchNorm folded into the convolutions and ReLU6 as a plain clamp: the same function, half the nodes.
+def _refuse(source: Source, missing: list[str], unexpected: list[str]) -> None:
+    """MachineError unless everything the stages read is there; only a discarded head may be missing."""
+    network_reads = _read_by_stages(source)
+    lost = [name for name in missing if name in network_reads]
+    if lost or unexpected:
+        from headstart.errors import MachineError
 
-    Tracing is what takes the time of an export, and the in-place ReLU6 was two thirds of it.
-    """
-    network = copy.deepcopy(network).eval()  # a network in training mode has no fixed statistics to fold
-    _fold(network.body)
-    return network
-
-
-class Clamp(nn.Module):  # type: ignore[misc]
-    """ReLU6 as export likes it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(n, c, h, w)`, cut to 0..6."""
-        return torch.clamp(x, 0.0, 6.0)
+        what = f"has no {lost[0]!r}" if lost else f"holds {unexpected[0]!r}, which {source.architecture} does not know"
+        raise MachineError(f"the weights of {source.name} {what}: they are of another network or another version")
 
 
-def _fold(module: Any) -> None:
-    before: tuple[str, nn.Conv2d] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.Conv2d):
-            before = name, child
-        elif isinstance(child, nn.BatchNorm2d):
-            if before is None:
-                raise ValueError(f"no convolution before {name}")
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, _activation(getattr(child, "act", None)))
-            before = None
-        else:
-            _fold(child)
-
-
-def _activation(act: Any) -> nn.Module:
-    if isinstance(act, nn.ReLU6):
-        return Clamp()
-    if act is None or isinstance(act, nn.Identity):
-        return nn.Identity()
-    raise ValueError(f"cannot fold the activation {type(act).__name__}")
+def _read_by_stages(source: Source) -> set[str]:
+    with torch.device("meta"):
+        body = build(source.family, source.architecture)
+    network = Network(body, source.shape).eval()
+    if source.reader == "run":
+        network = folded(network)
+    body = network.body
+    owned = {id(p) for stage in network.stages() for p in (*stage.parameters(), *stage.buffers())}
+    tensors = {**dict(body.named_parameters()), **dict(body.named_buffers())}
+    return {name for name, tensor in tensors.items() if id(tensor) in owned}

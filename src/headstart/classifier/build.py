@@ -94,7 +94,8 @@ def resize_rule(preprocessing: Preprocessing) -> str:
     }[preprocessing.fit]
     return (
         "turn the picture upright (EXIF), put transparency on white, convert to RGB, "
-        f"{what} (Pillow bicubic, reducing_gap 2), give it as uint8 in height, width, channel order"
+        f"{what} (Pillow {preprocessing.interpolation}, reducing_gap 2), "
+        "give it as uint8 in height, width, channel order"
     )
 
 

@@ -30,11 +30,13 @@ def command(
     Example: headstart fit birds/
     """
     from headstart import api
+    from headstart.cli.fetching import offer
     from headstart.errors import UsageError
     from headstart.reporting.summary import summary_lines
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other: choose one")
+    offer(backbone, as_json)
     when_exists = "resume" if resume else "overwrite" if overwrite else "refuse"
     with Console() as console:
         run = api.train(

@@ -41,7 +41,7 @@ def batch_columns(batches: Sequence[StreamBatch], keys: Sequence[bytes], depths:
     """The columns of some batches from the engine; `keys` are those of their pictures, in order."""
     pictures = [picture for batch in batches for picture in batch.pictures]
     outputs = {name: np.concatenate([batch.outputs[name] for batch in batches]) for name in batches[0].outputs}
-    indices, probabilities = _top(outputs["source_logits"])
+    indices, probabilities = _top(outputs.get("source_logits", np.zeros((len(pictures), 0), np.float32)))
     columns: Columns = {
         KEY: _bytes(keys),
         "pixel_hash": _bytes([picture.pixel_hash for picture in pictures]),
@@ -77,6 +77,11 @@ def put(target: Columns, rows: Any, columns: Columns) -> None:
 
 
 def _top(logits: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float16]]:
+    """The likeliest classes; zeros behind the last one where the head has fewer than five, or there is none."""
+    if logits.shape[1] < TOP:
+        logits = np.pad(logits, ((0, 0), (0, TOP - logits.shape[1])), constant_values=-np.inf)
+    if not np.isfinite(logits).any():  # no head at all
+        return np.zeros((len(logits), TOP), np.int16), np.zeros((len(logits), TOP), np.float16)
     with np.errstate(invalid="ignore"):
         probabilities = softmax(logits)
     best = np.argpartition(-probabilities, TOP, axis=1)[:, :TOP]

@@ -45,6 +45,8 @@ class Depthwise(nn.Conv2d):  # type: ignore[misc]
 
 def replaceable(conv: nn.Module) -> bool:
     """Whether `Depthwise` does what this convolution does, and is any faster: odd square kernels on a CPU."""
+    if type(conv).__name__ not in ("Conv2d", "Conv2dSame"):  # others change their weights on the way
+        return False
     if not isinstance(conv, nn.Conv2d) or conv.groups == 1 or conv.groups != conv.in_channels:
         return False
     k = conv.kernel_size[0]

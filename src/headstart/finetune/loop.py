@@ -93,7 +93,7 @@ class _Running:
     def __init__(self, tail: Tail, lesson: Lesson, recipe: Recipe) -> None:
         self.tail, self.lesson, self.recipe = tail, lesson, recipe
         self.average = Average(tail)
-        self.scratch = any(isinstance(m, torch.nn.BatchNorm2d) for m in tail.modules())
+        self.scratch = bool(tail.network.scratch)
         self.steps = 0
         self._live = {name: p for name, p in tail.named_parameters() if p.requires_grad}
         self._start = {name: p.detach().clone() for name, p in self._live.items()}

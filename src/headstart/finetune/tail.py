@@ -47,9 +47,11 @@ class Tail(nn.Module):  # type: ignore[misc]
         self.cut, self.depths = cut_of(train, len(self.network.stages())), depths
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
+        left = _left_alone(self.network, train)
         for stage in self.stages():
             for name, parameter in stage.named_parameters():
-                parameter.requires_grad_(train != "norms" or name.rsplit(".", 1)[-1] in ("factor", "bias"))
+                per_channel = name.rsplit(".", 1)[-1] in ("factor", "bias") or parameter.ndim <= 1
+                parameter.requires_grad_(id(parameter) not in left and (train != "norms" or per_channel))
         self.register_buffer("mean", torch.tensor(np.asarray(head.mean), dtype=torch.float32))
         self.register_buffer("scale", torch.tensor(np.asarray(head.scale), dtype=torch.float32))
         self.head = nn.Linear(head.weights.shape[1], head.weights.shape[0])
@@ -107,11 +109,22 @@ class Tail(nn.Module):  # type: ignore[misc]
         changed = {id(p) for p in self.network.parameters() if p.requires_grad}
         names = {name.rsplit(".", 1)[0] for name, p in self.network.named_parameters() if id(p) in changed}
         tensors = tensors_of(self.network)
-        if any(isinstance(m, nn.BatchNorm2d) for m in self.network.modules()):
-            names = {name.rsplit(".", 1)[0] for name in tensors if "classifier" not in name}
         kept = {k: v.float().cpu().numpy().copy() for k, v in tensors.items() if k.rsplit(".", 1)[0] in names}
         weights, bias, mean, scale = (t.detach().cpu().numpy().astype(np.float64) for t in self._head_tensors())
         return Trained(kept, LinearHead(weights, bias, mean, scale))
 
     def _head_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.head.weight, self.head.bias, self.mean, self.scale
+
+
+def _left_alone(network: Network, train: str) -> set[int]:
+    """Parameters that are never trained.
+
+    Attention biases of networks that read a cached copy of them (LeViT); in "norms" those of plain convolutions: the
+    gradient of a bias alone crashes torch 2.14 at 1 x 1 kernels with stride 2.
+    """
+    cached = [m for m in network.modules() if hasattr(m, "attention_bias_cache")]
+    found = {id(m.attention_biases) for m in cached if hasattr(m, "attention_biases")}
+    if train == "norms":
+        found |= {id(p) for m in network.modules() if isinstance(m, nn.Conv2d) for p in m.parameters()}
+    return found

@@ -122,7 +122,7 @@ def _about_shift(shift: float, pictures: int, table: Places) -> str:
     said = f"the inputs of its layers moved by {shift:.2f} of their variance"
     if pictures < FEW:
         said += f" (roughly: from {pictures} picture{'' if pictures == 1 else 's'})"
-    return f"{said}, by thresholds {table.origin}," if table is BORROWED else said
+    return f"{said}, by thresholds {table.origin}" if table is BORROWED else said
 
 
 def input_level(early: float, late: float, table: Places) -> bool:

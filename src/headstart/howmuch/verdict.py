@@ -88,7 +88,7 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
         if pinned == "auto" and clear(compared):
             best, compared = _least(answer, (order, tried), compared, seed)
     chosen = best if best is not None and compared is not None and (pinned != "auto" or clear(compared)) else None
-    verdict = frozen if chosen is None or compared is None else _more(answer, chosen, tried, compared, seed)
+    verdict = frozen if chosen is None or compared is None else _more(answer, chosen, tried, compared, (pinned, seed))
     if compared is not None:
         by_loss = chosen is not None and compared.p < P_TOP1 and compared.p_nll >= P_NLL
         p, by = (compared.p_nll, "log-loss") if by_loss else (compared.p, "accuracy")
@@ -150,12 +150,19 @@ def _frozen(answer: FrozenAnswer) -> Verdict:
     )  # fmt: skip
 
 
-def _more(answer: FrozenAnswer, chosen: ArmRun, tried: Sequence[ArmRun], compared: Better, seed: int) -> Verdict:
-    """An arm as a verdict; its accuracy is that of choosing among all arms and the frozen head."""
+def _more(
+    answer: FrozenAnswer, chosen: ArmRun, tried: Sequence[ArmRun], compared: Better, how: tuple[Amount, int]
+) -> Verdict:
+    """An arm as a verdict; its accuracy is that of choosing among all arms and, unless it was asked for, the old head.
+
+    `how`: the amount that was asked for or "auto", and the seed.
+    """
+    pinned, seed = how
     score = _scored(chosen)
     family, at = _family(chosen, tried)
     frozen = _frozen_scores(answer, score.rows)
-    corrected = better([*family, frozen], frozen, at, _groups(answer, score.rows), seed)
+    pool = [*family, frozen] if pinned == "auto" else family  # what was asked for was not chosen over the frozen head
+    corrected = better(pool, frozen, at, _groups(answer, score.rows), seed)
     logits = np.zeros_like(answer.logits)
     logits[score.rows] = score.logits
     judged = np.zeros(len(answer.labels), bool)

@@ -51,7 +51,7 @@ def _more(result: JSON) -> list[str]:
     for candidate in result["candidates"]:
         known = best.get(candidate["train"])
         ran = candidate["train"] != "head" and candidate["top1"] is not None
-        if ran and (known is None or candidate["top1"] > known["top1"]):
+        if ran and (known is None or _judged(candidate) > _judged(known)):
             best[candidate["train"]] = candidate
     if not best:
         failed = [f"  how much      {result['decision']['why']}"] if result["race"].get("plan") else []
@@ -62,6 +62,11 @@ def _more(result: JSON) -> list[str]:
         f"  how much      {result['decision']['why']}",
         f"  raced         {raced} ({result['race']['ended']})",
     ]
+
+
+def _judged(candidate: JSON) -> tuple[int, float]:
+    """What was judged on more pictures says more than what looked better on few."""
+    return candidate["n"], candidate["top1"]
 
 
 def _accuracy(result: JSON) -> list[str]:

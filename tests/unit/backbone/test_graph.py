@@ -18,14 +18,14 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.graph import check, export_graph
 from headstart.backbone.graph_file import GraphFile, graph_file
 from headstart.backbone.network import load_network
-from headstart.backbone.sources import SOURCES
+from headstart.backbone.sources import find_source
 from headstart.embedding.embed import embed
 from headstart.engine.torch import TorchEngine
 from headstart.errors import MachineError
 from headstart.images.load import load_image
 from headstart.images.preprocess import Preprocessing
 
-LITE0 = SOURCES["efficientnet_lite0"]
+LITE0 = find_source("efficientnet_lite0")
 KNOWN = {
     "chelsea.png": {"tabby, tabby cat", "tiger cat", "Egyptian cat"},
     "coffee.png": {"espresso"},
@@ -43,7 +43,7 @@ def test_the_discarded_head_names_real_photographs(lite0: Backbone, samples_fold
 def test_the_other_sources_map_onto_their_networks(
     name: str, lite0: Backbone, tmp_path: Path, samples_folder: Path
 ) -> None:
-    source = SOURCES[name]
+    source = find_source(name)
     engine = TorchEngine(lambda: load_network(source, tmp_path))
     rule = Preprocessing(side=source.side)
     outputs = engine.run(np.stack([load_image(samples_folder / file, rule).pixels for file in KNOWN]))

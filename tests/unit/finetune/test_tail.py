@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbone.network import folded
+from headstart.backbone.folding import folded
 from headstart.finetune.tail import Tail, cut_of
 from lessons import Maps
 

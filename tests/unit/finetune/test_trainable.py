@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbone.network import Network, folded
+from headstart.backbone.folding import folded
+from headstart.backbone.network import Network
 from headstart.finetune.depthwise import Depthwise
 from headstart.finetune.trainable import Scaled, tensors_of, trainable
 from lessons import Maps

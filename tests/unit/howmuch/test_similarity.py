@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.backbone.sources import SOURCES
+from headstart.backbone.packages import PACKAGES
 from headstart.embedding.moments import NO_NORMS, Moments
 from headstart.howmuch.places import BORROWED, PLACES
 from headstart.howmuch.similarity import Similarity, measure, place_of
@@ -19,14 +19,14 @@ def moved(early: float, middle: float, late: float, pictures: int = 96) -> Momen
 
 
 def test_every_embedded_backbone_has_a_table_that_rises() -> None:
-    assert set(PLACES) == set(SOURCES)
+    assert set(PLACES) == set(PACKAGES)
     for table in (*PLACES.values(), BORROWED):
         assert 0 < table.shift[0] < table.shift[1]
         assert table.confidence is None or 1 > table.confidence[0] > table.confidence[1] > 0
         assert table.origin
 
 
-@pytest.mark.parametrize("backbone", SOURCES)
+@pytest.mark.parametrize("backbone", PACKAGES)
 @pytest.mark.parametrize(
     ("shift", "confidence", "place"),
     [(0.02, 0.5, "near"), (0.14, 0.3, "middle"), (0.37, 0.1, "far"), (0.0, 1.0, "near"), (9.0, 0.0, "far")],

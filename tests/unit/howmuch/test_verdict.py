@@ -121,6 +121,7 @@ def test_what_was_asked_for_wins_if_it_ran():
     verdict, found = decide(world, world.plan(("last-1",), "last-1"), "last-1")
     assert verdict.train == "last-1" and verdict.p_better < 0.5
     assert "less than only a new head" in verdict.why
+    assert abs(verdict.top1 - verdict.uncorrected_top1) < 0.03  # its own accuracy, not that of the better frozen head
     assert len({r.arm.learning_rate for r in found.runs if r.units}) == 3
     small = world.again()
     verdict, _ = decide(small, small.plan(("last-1",), "last-1"), "last-1", total=5)
