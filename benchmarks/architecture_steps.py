@@ -43,7 +43,8 @@ def main(name, folder, seconds=0.5, rounds=3):
     show(checked=time.perf_counter() - begin)
     engine = OpenVinoEngine(graph)
     show(difference=difference(engine, network))
-    rivals = dict(zip(RIVALS, (Eager(network), TorchEngine(lambda: load_network(source, folder / "cache")), engine)))
+    channels_last = TorchEngine(lambda: load_network(source, folder / "cache"))
+    rivals = dict(zip(RIVALS, (Eager(network), channels_last, engine), strict=True))
     show(batches={which: rival.batch for which, rival in rivals.items()})
     for _ in range(rounds):
         show(round={which: measure(rival, seconds) for which, rival in rivals.items()})
@@ -115,4 +116,4 @@ class Eager:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *(kind(word) for kind, word in zip((float, int), sys.argv[3:])))
+    main(sys.argv[1], Path(sys.argv[2]), *(kind(word) for kind, word in zip((float, int), sys.argv[3:], strict=False)))

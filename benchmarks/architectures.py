@@ -6,7 +6,7 @@ Random weights, made on the fly: nothing is downloaded, and speed does not depen
 process of its own (architecture_steps.py). Seconds of the export and which of torch's exporters did it; the largest
 difference of the graph from torch, at any depth; pictures per second, all depths, of torch eager, torch channels last
 (headstart's own fallback) and the OpenVINO engine in fp32, taken in turn, each with its own batch. What fails is
-recorded as failed, with its last line. About 20 minutes.
+recorded as failed, with its last lines. About 20 minutes.
 """
 
 import ast
@@ -37,14 +37,16 @@ def main():
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these [all]")
     parser.add_argument("--seconds", type=float, default=0.5, help="of every measurement [%(default)s]")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a quiet machine")
+    parser.add_argument(
+        "--patience", type=float, default=300.0, help="seconds to wait for a quiet machine, 0: not at all"
+    )
     a = parser.parse_args()
     names = a.only or [*EMBEDDED, *BESIDE, *suite()]
     kept = record.Record("architectures", "Every architecture: export, parity, and pictures per second", a)
     env = child.environment(a.work / "architectures" / "home", HF_HUB_OFFLINE="1")
     for name in names:
         if not kept.runs(architecture=name):
-            load = quiet.wait_until_quiet(kept, a.patience)
+            load = quiet.wait_until_quiet(kept, a.patience) if a.patience else quiet.foreign_share()
             folder = a.work / "architectures" / "one"
             shutil.rmtree(folder, ignore_errors=True)
             done = child.run([child.PYTHON, STEPS, name, folder, a.seconds, a.rounds], env, timeout=600.0, check=False)
@@ -67,15 +69,15 @@ def suite():
 
 
 def outcome(done):
-    """What the process got to know, and its last line when it failed."""
+    """What the process got to know, and its last lines (no traceback) when it failed."""
     found = {"rates": {which: [] for which in RIVALS}}
     for line in done.stdout.splitlines():
         figures = json.loads(line)
         for which, rate in figures.pop("round", {}).items():
             found["rates"][which].append(rate)
         found |= figures
-    lines = done.stderr.strip().splitlines()
-    failed = (lines[-1][:300] if lines else "no word") if done.code else ""
+    lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
+    failed = " / ".join(lines[-3:])[:300] or "no word"
     return {**found, "failed": f"exit code {done.code}: {failed}" if done.code else ""}
 
 

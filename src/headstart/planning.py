@@ -49,13 +49,16 @@ def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -
         "lines": ["no picture can be held out, so more training could not be judged"],
     }
     if ground.split.count and config.train != "head":
-        trainer = Trainer(ground, {}, progress.say)
+        trainer = Trainer(ground, {}, progress.say, budget=config.budget)
         with clock("plan"):
             progress.start("plan")
             steps, budget = config.steps, config.budget
             allowance = Allowance(steps) if steps else Allowance(budget, 0.0, lambda: clock.seconds()["total"])
-            planned = plan(facts_for(trainer, seen.similarity, config, allowance))
-        told |= {"plan": planned.to_json(), "flips": flip_notes(trainer.flips), "lines": planned.lines()}
+            try:
+                planned = plan(facts_for(trainer, seen.similarity, config, allowance))
+                told |= {"plan": planned.to_json(), "flips": flip_notes(trainer.flips), "lines": planned.lines()}
+            except MemoryError as error:
+                told["lines"] = [str(error)]
     return {**told, "seconds": clock.seconds()}
 
 
@@ -75,7 +78,7 @@ def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allow
         similarity=similarity.place,
         costs=costs,
         left=allowance.left(),
-        epochs=rules.epochs(n).value,
+        epochs=trainer.epochs,
         folds=int(folds.max()) + 1,
         repeats=len(folds),
         batch=rules.batch(n).value,
@@ -96,11 +99,15 @@ def measured_costs(
     from headstart.finetune.cutcache import cut_shapes
     from headstart.finetune.prefixcost import measure_prefix
     from headstart.finetune.tail import cut_of
+    from headstart.finetune.trainable import can_start_again
 
     ground = trainer.ground
     found: dict[str, AmountCost] = {}
     depths = ground.backbone.depths
     cuts = {a: cut_of(a, len(depths)) for a in amounts if a != "extra"}
+    if "scratch" in cuts and not can_start_again(trainer.network):
+        trainer.say(f"{ground.backbone.name} has parts whose random start is not known: not trained from scratch")
+        del cuts["scratch"]
     if cuts:
         sources = ground.sources
         some = [sources[i] for i in np.linspace(0, len(sources) - 1, min(MEASURED, len(sources))).astype(int)]
@@ -121,9 +128,7 @@ def measured_costs(
             guess = AmountCost(
                 DEARER * found[deepest].train_seconds, DEARER * found[deepest].judge_seconds, setup, once
             )
-            if (
-                2 * n * rules.epochs(n).value * guess.train_seconds > allowance.left()
-            ):  # one fold and the final training
+            if 2 * n * trainer.epochs * guess.train_seconds > allowance.left():  # one fold and the final training
                 trainer.precision[amount], found[amount] = shapes.precisions[0], guess
                 continue
         try:
@@ -136,6 +141,8 @@ def measured_costs(
         deepest = amount if amount not in DEAR else deepest
     if "extra" in amounts:
         found["extra"] = _layers_cost(trainer, layers, setup)
+    if cuts and not found:
+        raise MemoryError("not enough memory to train anything but a head")
     return found
 
 

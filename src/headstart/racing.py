@@ -62,7 +62,7 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
     frozen = _frozen(ground, answer, terms)
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
-    trainer, clock = Trainer(ground, {}, terms.progress.say), terms.clock
+    trainer, clock = Trainer(ground, {}, terms.progress.say, budget=terms.config.budget), terms.clock
     raced = Raced("interrupted", frozen=frozen, interrupted=True)
     try:
         with clock("plan"):
@@ -175,7 +175,14 @@ def fingerprint(ground: Ground, trainer: Trainer) -> str:
         digest.update(np.ascontiguousarray(array, np.int64).tobytes())
     start = ground.start
     facts: list[Any] = [ground.backbone.key, ground.backbone.preprocessing.key, VERSION, ground.seed]
-    facts += [start.depths, start.kind, start.penalty, [vars(v) for v in trainer.views], trainer.precision]
+    facts += [
+        start.depths,
+        start.kind,
+        start.penalty,
+        [vars(v) for v in trainer.views],
+        trainer.precision,
+        trainer.epochs,
+    ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 

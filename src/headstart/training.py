@@ -78,7 +78,7 @@ class Trainer:
     """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
-    for the user.
+    for the user. `budget`: seconds of the whole fit.
     """
 
     ground: Ground
@@ -86,6 +86,7 @@ class Trainer:
     say: Callable[[str], None]
     flips: tuple[FlipVerdict, ...] = ()
     device: str = "cpu"
+    budget: float = 300.0
     _network: Any = None
     _heads: StartHeads | None = None
     _views: tuple[View, ...] | None = None
@@ -162,12 +163,17 @@ class Trainer:
 
         return Recipe(
             learning_rate=arm.learning_rate or 0.0,
-            epochs=rules.epochs(len(self.ground.material.learn)).value if version is None else version.epoch,
+            epochs=self.epochs if version is None else version.epoch,
             batch=rules.batch(n).value,
             precision=self.precision.get(arm.train, "fp32"),
             blend=version is not None and version.blend,
             seed=self.ground.seed,
         )
+
+    @property
+    def epochs(self) -> int:
+        """How long an arm is trained at most."""
+        return int(rules.epochs(len(self.ground.material.learn), self.budget).value)
 
     def activations(self, cut: int) -> CutCache:
         """The cut cache that holds `cut`; the cuts of the last stages are filled by one pass."""

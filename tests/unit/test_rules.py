@@ -41,6 +41,7 @@ def test_what_the_user_asked_for_is_kept() -> None:
 @pytest.mark.parametrize(("n", "epochs"), [(1, 20), (32, 20), (300, 16), (600, 8), (800, 6), (100_000, 6)])
 def test_epochs_are_some_300_steps_within_bounds(n: int, epochs: int) -> None:
     assert rules.epochs(n).value == epochs
+    assert 6 <= rules.epochs(n, 120.0).value <= epochs
 
 
 @pytest.mark.parametrize(("n", "batch"), [(2, 4), (24, 4), (60, 10), (192, 16), (1999, 16), (2000, 32), (10_000, 32)])

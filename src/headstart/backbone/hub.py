@@ -74,7 +74,9 @@ def known_architecture(architecture: str) -> None:
         return
     close = difflib.get_close_matches(architecture, timm.list_models(), 3)
     hint = f": did you mean {' or '.join(close)}?" if close else ""
-    raise UsageError(f"unknown backbone {architecture!r}{hint} (headstart backbones lists what is here)")
+    from headstart.backbone.listing import usable
+
+    raise UsageError(f"unknown backbone {architecture!r}{hint} (usable now: {usable()})")
 
 
 def cached(tagged: str) -> Path | None:

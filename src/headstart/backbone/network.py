@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ class Network(nn.Module):  # type: ignore[misc]
 def load_network(source: Source, cache: Path) -> Network:
     """The pretrained network of `source` in evaluation mode; dropout is off, every parameter can still be trained."""
     tensors = load_file(load_tensors(source, cache))
-    body = build(source.family, source.architecture)
+    # Buffers that no file holds (positions, windows) are made with the module: only the packages' networks have none.
+    with torch.device("meta") if source.reader == "package" else nullcontext():
+        body = build(source.family, source.architecture)
     network = Network(body, source.shape)
     network.eval()
     if source.reader == "run":  # a run keeps what is left after folding
