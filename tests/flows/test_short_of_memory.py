@@ -84,7 +84,7 @@ def test_no_memory_to_save_what_was_trained(
 LIMITED = f"""
 import resource, sys
 sys.path.insert(0, {FOLDER!r})
-import hurry, torch, headstart.finetune.loop
+import hurry, torch, headstart.finetune.loop, headstart.backbone.timm_body
 from headstart import pipeline
 
 def used():

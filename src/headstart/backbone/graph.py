@@ -67,8 +67,8 @@ def _export(source: Source, cache: Path, target: GraphFile) -> None:
 def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
     """`network` as the bytes of an ONNX file: input `images` uint8 `(n, side, side, 3)`, `record` in its metadata.
 
-    What torch's exporter cannot decompose (relative positions of MaxViT) the older one traces. MachineError when
-    neither can.
+    What torch's exporter cannot decompose (relative positions of MaxViT), or only with sequences that OpenVINO does not
+    read (DINOv3), the older one traces. MachineError when neither can.
     """
     import logging
 
@@ -112,17 +112,24 @@ def _exported(plain: Any) -> bytes:
     )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no graph")
-    return bytes(program.model_proto.SerializeToString())
+    model = program.model_proto
+    content = bytes(model.SerializeToString())
+    if any("Sequence" in node.op_type for node in model.graph.node):
+        from headstart.engine.openvino import OpenVinoEngine
+
+        OpenVinoEngine(content)  # reads some sequences and refuses others
+    return content
 
 
 def _traced(plain: Any) -> bytes:
-    """By tracing one batch. Constants are not folded: the initializers keep their names."""
+    """By tracing one batch. Constants are not folded and equal ones not merged: the initializers keep their names."""
     import io
     import warnings
 
     import torch
 
     found = io.BytesIO()
+    plain.training = True  # of itself, not of its parts: else parameters of equal values would become one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of its age, and of every constant that it bakes in
         torch.onnx.export(
@@ -134,6 +141,7 @@ def _traced(plain: Any) -> bytes:
             dynamic_axes={"images": {0: "n"}, **{name: {0: "n"} for name in plain.output_names}},
             dynamo=False,
             do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=18,
         )
     return found.getvalue()
@@ -161,7 +169,8 @@ def check(graph: bytes, network: Any, run: Callable[[Pixels], Outputs] | None = 
         found = run(pixels)
         for name, tensor in zip(network.output_names, expected, strict=True):
             wanted = tensor.numpy()
-            difference = np.abs(found[name] - wanted).max() if found[name].shape == wanted.shape else np.inf
+            same = name in found and found[name].shape == wanted.shape
+            difference = np.abs(found[name] - wanted).max() if same else np.inf
             if not difference <= _TOLERANCE * np.abs(wanted).max():
                 raise MachineError(
                     f"the exported graph differs from torch (output {name}, batch {len(pixels)}, by {difference:.2g}): "
@@ -221,6 +230,9 @@ def main(arguments: list[str]) -> int:
     except HeadstartError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except RuntimeError as error:  # of torch or the engine; its first line says what
+        sys.stderr.write(f"{(str(error).strip().splitlines() or [repr(error)])[0]}\n")
+        return MachineError.exit_code
     return 0
 
 
