@@ -8,8 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import pytest
+from huggingface_hub import constants
+
+# What every row of the listing has had since there was one.
+OLD_KEYS = {
+    "name", "installed", "install", "dataset", "parameters", "side", "published_top1", "licence", "bytes", "sha256",
+}  # fmt: skip
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def empty_caches(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """The caches of the hub and of torch.hub in `folder`: nothing is in them."""
+    patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    patch.setenv("TORCH_HOME", str(folder / "torch"))
 
 
 @dataclass

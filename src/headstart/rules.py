@@ -75,7 +75,7 @@ def verified_pictures(n: int) -> Rule:
 
 
 def epochs(n: int, budget: float = 300.0) -> Rule:
-    """About 300 steps of 16 pictures, 6 to 20 epochs: on the reference sets 150 were too few. A choice, not a law.
+    """About 300 steps of 16 pictures, 6 to 20 epochs: a choice from a few trials, no measured optimum.
 
     With less than three minutes three quarters of that, so that the last stages of some hundred pictures can be judged.
     """

@@ -14,10 +14,9 @@ import pytest
 import timm
 import torch
 from commands import Outcome, child, files_below, headstart, one_line
-from huggingface_hub import constants
 from safetensors.torch import save
 
-from fake_hub import FakeHub, fake_hub
+from fake_hub import OLD_KEYS, FakeHub, empty_caches, fake_hub
 from headstart import api
 from headstart.backbone import listing
 from headstart.backbone.backbone import Backbone
@@ -28,16 +27,12 @@ from headstart.cli.main import _run
 from headstart.errors import MachineError
 
 NAME = "test_resnet.r160_in1k"
-OLD_KEYS = {
-    "name", "installed", "install", "dataset", "parameters", "side", "published_top1", "licence", "bytes", "sha256",
-}  # fmt: skip
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder and empty caches of others."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    empty_caches(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

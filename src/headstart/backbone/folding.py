@@ -61,9 +61,8 @@ def _pairs(network: Network) -> list[tuple[str, str]]:
             hook.remove()
     made = {id(out): path for path, _, out in seen if type(modules[path]).__name__ in _CONVOLUTIONS}
     runs = [path for path, _, _ in seen]
-    readers = [
-        id(x) for path, x, _ in seen if not path.startswith(tuple(f"{n}." for n in modules if _is_norm(modules[n])))
-    ]
+    inside = tuple(f"{path}." for path in modules if _is_norm(modules[path]))  # timm's norms hold their activation
+    readers = [id(x) for path, x, _ in seen if not path.startswith(inside)]
     return [
         (made[id(x)], path)
         for path, x, _ in seen

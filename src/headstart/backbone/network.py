@@ -11,12 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headstart.backbone.build import build
-from headstart.backbone.folding import Clamp, folded
+from headstart.backbone.folding import folded
 from headstart.backbone.source import Shape, Source
 from headstart.backbone.stages import classifier_of, stages_of
 from headstart.backbone.tensors import load_tensors
-
-__all__ = ["Clamp", "Network", "folded", "load_network"]
+from headstart.errors import MachineError
 
 
 class Network(nn.Module):  # type: ignore[misc]
@@ -77,29 +76,16 @@ def load_network(source: Source, cache: Path) -> Network:
     if source.reader == "run":  # a run keeps what is left after folding
         network = folded(network)
     missing, unexpected = network.body.load_state_dict(tensors, strict=False, assign=True)
-    _refuse(source, [name for name in missing if not name.endswith("num_batches_tracked")], unexpected)
+    _refuse(source, network, [name for name in missing if not name.endswith("num_batches_tracked")], unexpected)
     network.eval()
     return network
 
 
-def _refuse(source: Source, missing: list[str], unexpected: list[str]) -> None:
+def _refuse(source: Source, network: Network, missing: list[str], unexpected: list[str]) -> None:
     """MachineError unless everything the stages read is there; only a discarded head may be missing."""
-    network_reads = _read_by_stages(source)
-    lost = [name for name in missing if name in network_reads]
+    owned = {id(t) for stage in network.stages() for t in (*stage.parameters(), *stage.buffers())}
+    body = {**dict(network.body.named_parameters()), **dict(network.body.named_buffers())}
+    lost = [name for name in missing if id(body[name]) in owned]
     if lost or unexpected:
-        from headstart.errors import MachineError
-
         what = f"has no {lost[0]!r}" if lost else f"holds {unexpected[0]!r}, which {source.architecture} does not know"
         raise MachineError(f"the weights of {source.name} {what}: they are of another network or another version")
-
-
-def _read_by_stages(source: Source) -> set[str]:
-    with torch.device("meta"):
-        body = build(source.family, source.architecture)
-    network = Network(body, source.shape).eval()
-    if source.reader == "run":
-        network = folded(network)
-    body = network.body
-    owned = {id(p) for stage in network.stages() for p in (*stage.parameters(), *stage.buffers())}
-    tensors = {**dict(body.named_parameters()), **dict(body.named_buffers())}
-    return {name for name, tensor in tensors.items() if id(tensor) in owned}

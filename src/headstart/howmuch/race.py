@@ -156,8 +156,8 @@ class _Race:
     def _first_rung(self) -> bool:
         """The first fold of every arm that fits, in the order of the plan; the best one so far can still be judged.
 
-        In full where half of the time went into first folds, else on two: to have tried what gains most tells more
-        than the last folds of what was tried first. Whether any was started.
+        In full where half of the time went into first folds, else on two: a dear arm that was never begun can
+        never win, while the last folds of a cheap one tell little. Whether any was started.
         """
         waiting = [lane for lane in self._racing if lane.alive and not lane.units]
         starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -195,6 +197,23 @@ def test_the_graph_agrees_can_be_cut_and_takes_trained_weights(network: Network,
         wanted = plain(pictures(network))[len(names) - 1].numpy()
     found = OpenVinoEngine(graph_with(graph, changed)).run(pictures(network).numpy())["last"]
     assert np.abs(found - wanted).max() <= 1e-3 * np.abs(wanted).max()
+
+
+def test_what_the_engine_does_not_read_is_traced_instead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DINOv3: the exporter gives a graph, with sequences that OpenVINO refuses."""
+    network = opened("test_resnet", folder)[1]
+    export = torch.onnx.export
+
+    def exporter(*arguments: Any, **options: Any) -> Any:
+        if not options["dynamo"]:
+            return export(*arguments, **options)
+        node = onnx.helper.make_node("SequenceEmpty", [], ["last"])
+        value = onnx.helper.make_tensor_value_info("last", onnx.TensorProto.FLOAT, None)
+        model = onnx.helper.make_model(onnx.helper.make_graph([node], "unreadable", [], [value]))
+        return SimpleNamespace(model_proto=model)
+
+    monkeypatch.setattr(torch.onnx, "export", exporter)
+    check(onnx_bytes(network, {}), network)
 
 
 def test_parameters_of_equal_values_keep_their_names_when_traced(folder: Path) -> None:

@@ -9,25 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from fake_hub import OLD_KEYS, empty_caches
 from headstart.backbone import hub, listing
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.packages import PACKAGES
 from headstart.backbone.torchvision_entries import ARCHITECTURES
 from headstart.errors import UsageError
 
-OLD_KEYS = {
-    "name", "installed", "install", "dataset", "parameters", "side", "published_top1", "licence", "bytes", "sha256",
-}  # fmt: skip
-
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Caches of the hub and of torch.hub with nothing in them."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    empty_caches(tmp_path, monkeypatch)
     return tmp_path
 
 
