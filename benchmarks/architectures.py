@@ -41,7 +41,7 @@ def main():
         "--patience", type=float, default=300.0, help="seconds to wait for a quiet machine, 0: not at all"
     )
     a = parser.parse_args()
-    names = a.only or [*EMBEDDED, *BESIDE, *suite()]
+    names = a.only or list(dict.fromkeys([*EMBEDDED, *BESIDE, *suite()]))
     kept = record.Record("architectures", "Every architecture: export, parity, and pictures per second", a)
     env = child.environment(a.work / "architectures" / "home", HF_HUB_OFFLINE="1")
     for name in names:

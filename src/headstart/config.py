@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +73,9 @@ class FitConfig:
     when_exists: WhenRunExists = "refuse"
     """What to do when the run's folder exists: refuse, resume (finish what is unfinished), overwrite."""
 
+    data: Path | None = None
+    """The pictures: a folder or a manifest; None where they came as a list."""
+
     def __post_init__(self) -> None:
         if not re.fullmatch(AMOUNTS, self.train):
             raise UsageError(
@@ -97,9 +101,24 @@ class FitConfig:
         unknown = sorted(set(document) - known)
         if unknown:
             raise UsageError(f"unknown setting {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        layers = tuple(document.get("extra_layers", ()))
-        return cls(**{**document, "out": Path(document["out"]), "extra_layers": layers})
+        layers, data = tuple(document.get("extra_layers", ())), document.get("data")
+        paths = {"out": Path(document["out"]), "data": None if data is None else Path(data)}
+        return cls(**{**document, **paths, "extra_layers": layers})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**asdict(self), "out": str(self.out), "extra_layers": list(self.extra_layers)}
+        paths = {"out": str(self.out), "data": None if self.data is None else str(self.data)}
+        return {**asdict(self), **paths, "extra_layers": list(self.extra_layers)}
+
+    def command(self) -> str | None:
+        """The command line that asks for the same again; None where the pictures came as a list."""
+        if self.data is None:
+            return None
+        parts = ["headstart", "fit", str(self.data), "--out", str(self.out)]
+        budget = f"{self.budget:g}s" if self.steps is None else f"{self.steps}steps"
+        asked = {"train": self.train, "backbone": self.backbone, "budget": budget, "seed": str(self.seed)}
+        if self.extra_layers:
+            asked["extra-layers"] = ",".join(str(width) for width in self.extra_layers)
+        for name, value in asked.items():
+            parts += [f"--{name}", value]
+        return shlex.join([*parts, "--overwrite"])

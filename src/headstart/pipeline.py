@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from headstart import document, findings
@@ -35,7 +36,7 @@ def fit(data: Path, config: FitConfig, progress: Progress | None = None, clock: 
     if config.when_exists == "resume" and run.finished:
         progress.say(f"{run.folder} is finished already; --overwrite trains it again")
         return run
-    return train(samples, config, run, progress, clock)
+    return train(samples, replace(config, data=data.resolve()), run, progress, clock)
 
 
 def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clock: Clock) -> Run:

@@ -20,7 +20,7 @@ EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "he
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
-    "evidence", "findings", "document", "judging",
+    "evidence", "findings", "document", "judging", "explaining", "inspecting",
 }  # fmt: skip
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "howmuch": {"data", "embedding", "head", "finetune", "evaluation", "rules", "run"},  # the ledger
     "classifier": {"images", "engine", "artefact", "head"},
     "reporting": {"evaluation", "run", "images"},
-    "exporting": {"classifier", "engine"},
+    "exporting": {"classifier", "engine", "artefact", "images", "data", "run"},
     "serving": {"classifier"},
     "scaling": {"data", "engine", "embedding", "finetune"},
     "estimator": {"pipeline", "classifier", "data", "artefact", "run", "clock"},
@@ -48,12 +48,12 @@ HOMES = {
     "timm": ("backbone/",),
     "torchvision": ("backbone/", "finetune/views"),
     "openvino": ("engine/openvino.py", "exporting/"),
-    "onnx": ("backbone/", "classifier/build.py", "exporting/"),
+    "onnx": ("backbone/", "classifier/build.py", "classifier/explain", "exporting/"),
     "onnxruntime": ("exporting/",),
     "sklearn": ("estimator.py", "head/estimator.py"),
     "pyarrow": ("data/manifest.py", "scaling/"),
-    "safetensors": ("artefact/", "backbone/", "embedding/"),
-    "PIL": ("images/", "backbone/graph.py", "finetune/views", "reporting/"),
+    "safetensors": ("artefact/", "backbone/", "embedding/", "classifier/nearest"),
+    "PIL": ("images/", "backbone/graph.py", "finetune/views", "reporting/", "exporting/"),
     "typer": ("cli/",), "rich": ("cli/",), "fastapi": ("serving/",), "ray": ("scaling/",), "jinja2": ("reporting/",),
 }  # fmt: skip
 HEAVY = {"torch", "timm", "torchvision", "openvino", "onnx", "sklearn", "pyarrow", "scipy"}
