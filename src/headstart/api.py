@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,45 @@ def predict(
     return list(classifier.predict_each(sources, top, told))
 
 
+def predict_each(
+    classifier: Classifier, pictures: Sequence[str | Path], *, top: int = 1, progress: Progress | None = None
+) -> Iterator[Prediction]:
+    """Like `predict` with a loaded classifier, one answer after the other: memory stays flat with many pictures."""
+    from headstart.data.listing import list_pictures
+
+    sources = list_pictures([Path(p) for p in pictures])
+    if not sources:
+        raise DataError(f"no pictures in {', '.join(str(p) for p in pictures[:5])}")
+    return classifier.predict_each(sources, top, progress or Silent())
+
+
+def export(
+    folder: str | Path,
+    *,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the classifier as files that need no headstart ("onnx", "int8", "openvino"); what was measured.
+
+    The files are compared with the classifier on pictures of `data`, by default those it learned from; when answers
+    differ, nothing is left. HeadstartError says why.
+    """
+    from headstart.exporting.export import Request
+    from headstart.exporting.export import export as run_export
+
+    request = Request(
+        Path(folder),
+        to,
+        out=None if out is None else Path(out),
+        data=None if data is None else Path(data),
+        overwrite=overwrite,
+    )
+    return run_export(request, progress or Silent())
+
+
 def evaluate(folder: str | Path, data: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
     """Accuracy of a classifier on labelled pictures; of train/ val/ test/ only the test part counts.
 
@@ -120,6 +159,26 @@ def plan(
     config = FitConfig(Path("plan"), train, backbone, seconds_of(budget), steps=steps, seed=seed)
     clock = Clock(from_import=progress is not None)
     return dict(without_nan(plan_data(Path(data), config, progress or Silent(), clock)))
+
+
+def report(folder: str | Path, compare: str | Path | None = None) -> dict[str, Any]:
+    """Write the page of a finished run again (RUN/report.html); with `compare`, also one that compares it with a run.
+
+    `page`, `compare_page`: where they are; `sentence`: what the run found; `compare`: the comparison on the pictures
+    that both held out (fractions 0..1; `difference` positive where the first run is better), None without one.
+    Raises UsageError when a folder is no finished run, or when two runs have nothing in common.
+    """
+    from headstart.reporting.compare import write_comparison
+    from headstart.reporting.report import write_report
+    from headstart.reporting.story import sentence
+    from headstart.run import Run
+
+    run = Run(Path(folder))
+    page, other, found = write_report(run), None, None
+    if compare is not None:
+        other, found = write_comparison(run, Run(Path(compare)))
+    said = sentence(run.result())
+    return {"page": str(page), "sentence": said, "compare_page": other and str(other), "compare": found}
 
 
 def backbones() -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from headstart import __version__, rules
 from headstart.answer import Answer
 from headstart.choosing import Tried
 from headstart.config import FitConfig
+from headstart.evaluation.coverage import coverage, reliability
 from headstart.evaluation.findings import Finding
 from headstart.evaluation.judge import Judged, judge
 from headstart.evidence import Evidence
@@ -24,6 +25,7 @@ from headstart.material import Material
 from headstart.predictions import Predictions
 from headstart.racing import Raced
 from headstart.run import RESULT, Run
+from headstart.showing import Shown
 from headstart.training import Seen
 
 SCHEMA = 1
@@ -40,7 +42,8 @@ class Told:
     evidence: Evidence
     findings: tuple[Finding, ...]
     raced: Raced
-    backbones: tuple[Tried, ...] = ()
+    backbones: tuple[Tried, ...]
+    shown: Shown
 
     @property
     def material(self) -> Material:
@@ -68,11 +71,11 @@ class Told:
         return self.seen.settings
 
 
-def write(run: Run, told: Told, seconds: dict[str, float], interrupted: bool) -> None:
+def write(run: Run, told: Told, seconds: dict[str, float]) -> None:
     """Write predictions.csv, then result.json: its presence says that the run is complete."""
     judged = _out_of_fold(told)
     run.write_csv("predictions.csv", *_table(judged, told.temperature))
-    run.write_json(RESULT, _result(told, judged, seconds, interrupted))
+    run.write_json(RESULT, _result(told, judged, seconds))
 
 
 def data_facts(material: Material) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def data_facts(material: Material) -> dict[str, Any]:
     }
 
 
-def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], interrupted: bool) -> dict[str, Any]:
+def _result(told: Told, judged: Predictions | None, seconds: dict[str, float]) -> dict[str, Any]:
     found, evidence, facts = told.found, told.evidence, told.material.embeddings.facts
     counts = np.bincount(told.material.labels, minlength=len(told.material.samples.classes))
     median = float(np.median(counts))
@@ -103,6 +106,7 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], i
         "headstart": __version__,
         "data": data_facts(told.material),
         "accuracy": _accuracy(told, judged),
+        "coverage": coverage(judged.probabilities(told.temperature), judged.labels) if judged else [],
         "test": _test(told.material, evidence.test),
         "decision": told.saved.decision,
         "candidates": [_candidate(c) for c in found.candidates] + _arms(told),
@@ -115,10 +119,14 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float], i
         "findings": [asdict(f) for f in told.findings],
         "settings": [asdict(s) for s in told.settings],
         "verified": told.saved.finished.verified,
-        "interrupted": interrupted,
+        "reliability": _reliability(told, judged),
+        "explain": told.shown.explained,
+        "inspected": told.shown.inspected.to_json(),
+        "interrupted": told.shown.interrupted,
         "seconds": {"race": 0.0, **seconds},
         "engine": _engine(told),
         "embedding": {"computed": facts.computed, "cached": facts.cached, **asdict(facts.times), "notes": facts.notes},
+        "call": {"data": told.config.data and str(told.config.data), "command": told.config.command()},
         "config": told.config.to_json(),
         "environment": environment(),
     }
@@ -160,6 +168,16 @@ def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
         "how": _how(told, judged.n),
         **others,
     }
+
+
+def _reliability(told: Told, predictions: Predictions | None) -> list[dict[str, Any]]:
+    """How often predictions of about one probability are right."""
+    if predictions is None:
+        return []
+    material = told.material
+    rows = material.learn[told.answer.judged]
+    groups = None if material.samples.groups is None else material.groups[rows]
+    return reliability(predictions.probabilities(told.temperature), predictions.labels, groups=groups)
 
 
 def _how(told: Told, n: int) -> str:

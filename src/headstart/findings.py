@@ -8,10 +8,16 @@ import numpy as np
 
 from headstart.answer import Answer
 from headstart.evaluation import findings as f
+from headstart.evaluation import findings_pictures as of_pictures
 from headstart.evaluation import metrics
 from headstart.evaluation.findings import Finding
+from headstart.evaluation.suspects import label_noise, likely_labels, suspected
 from headstart.evidence import Evidence
+from headstart.inspecting import Inspected
 from headstart.material import Material
+from headstart.predictions import softmax
+
+NOTHING = Inspected()
 
 
 def of_data(material: Material) -> tuple[Finding, ...]:
@@ -31,8 +37,10 @@ def of_data(material: Material) -> tuple[Finding, ...]:
     )
 
 
-def of_result(material: Material, found: Answer, temperature: float, evidence: Evidence) -> tuple[Finding, ...]:
-    """Everything of `of_data`, and what the out-of-fold predictions show."""
+def of_result(
+    material: Material, found: Answer, temperature: float, evidence: Evidence, inspected: Inspected = NOTHING
+) -> tuple[Finding, ...]:
+    """Everything of `of_data`, and what the out-of-fold predictions and the pictures show."""
     judged = np.flatnonzero(found.judged)
     counts = np.bincount(material.labels, minlength=len(material.samples.classes))
     if not len(judged):
@@ -47,9 +55,24 @@ def of_result(material: Material, found: Answer, temperature: float, evidence: E
             f.series_drop(top1, series.top1, series.how, series.against_main) if series else None,
             f.imbalance(counts, material.samples.classes, top1, balanced),
             f.over_confident(logits, labels, temperature),
+            _label_errors(material, found, temperature),
+            of_pictures.background(inspected.frame) if inspected.frame else None,
+            *(of_pictures.odd_pictures(odd, material.names) for odd in inspected.odd),
+            of_pictures.blank_pictures([material.names[i] for i in inspected.blank]),
         ),
         *of_data(material),
     )
+
+
+def _label_errors(material: Material, found: Answer, temperature: float) -> Finding | None:
+    """Labels that are probably wrong, by what heads said that never saw them."""
+    judged, classes = np.flatnonzero(found.judged), material.samples.classes
+    probabilities, labels = softmax(found.logits[judged], temperature), material.labels[judged]
+    noise = label_noise(probabilities, labels)
+    rows = suspected(probabilities, labels, noise)
+    likely = likely_labels(probabilities, labels)
+    names = [material.names[i] for i in judged[rows]]
+    return of_pictures.label_errors(names, [(classes[labels[i]], classes[likely[i]]) for i in rows], noise)
 
 
 def _names(material: Material, indices: Sequence[int]) -> tuple[str, ...]:

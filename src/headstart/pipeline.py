@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from headstart import document, findings
+from headstart import document, findings, rules
 from headstart.choosing import other_backbones
 from headstart.clock import Clock
 from headstart.config import FitConfig
@@ -17,6 +17,7 @@ from headstart.looking import check, first_look
 from headstart.progress import Progress, Silent
 from headstart.racing import INTERRUPTED, Terms, race_for_more
 from headstart.run import RESULT, Run, open_run
+from headstart.showing import Showing, show, write_pages
 
 
 def fit(data: Path, config: FitConfig, progress: Progress | None = None, clock: Clock | None = None) -> Run:
@@ -52,7 +53,7 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
     run.log("probed", chosen=list(found.chosen.names), top1=found.chosen.top1, seconds=dict(found.seconds))
 
     # FINISH: answer A. One file, proved on the user's pictures; from here on there is a classifier, whatever happens.
-    saved = save_head(run, seen, clock, progress)
+    saved, first_answer = save_head(run, seen, clock, progress), clock.seconds()["total"]
     (run.folder / RESULT).unlink(missing_ok=True)  # an older result is not about this classifier
 
     # BACKBONES: would another installed network see these pictures better? Then its head is answer A.
@@ -61,16 +62,22 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
         ground, saved = seen.ground, save_head(run, seen, clock, progress)
 
     # RACE: is more training better? Candidates by size and similarity, on held-out pictures, within the budget.
-    terms = Terms(config, run, clock, progress, reserve=finish_takes(ground, clock))
+    terms = Terms(
+        config, run, clock, progress, reserve=finish_takes(ground, clock) + rules.kept_for_showing(config.budget)
+    )
     raced = INTERRUPTED if interrupted else race_for_more(ground, seen.similarity, saved.answer, terms)
     saved, raced = save_raced(run, seen, saved, raced, clock)
     run.log("raced", ended=raced.ended, train=saved.decision["train"])
 
-    # JUDGE: series, what shuffled folds would claim, the test part (touched here, once), findings. WRITE.
+    # JUDGE: series, what shuffled folds would claim, the test part (touched here, once).
     evidence, interrupted = judged(run, ground, saved, clock, raced.interrupted)
-    said = findings.of_result(ground.material, saved.answer, saved.finished.temperature, evidence)
-    told = document.Told(config, seen, saved, evidence, said, raced, others)
-    document.write(run, told, clock.seconds(), interrupted)
+
+    # SHOW: what the pictures themselves say, where the classifier looked in them. WRITE: figures, then the page.
+    shown = show(run, ground, saved, clock, Showing(config, first_answer, interrupted))
+    said = findings.of_result(ground.material, saved.answer, saved.finished.temperature, evidence, shown.inspected)
+    told = document.Told(config, seen, saved, evidence, said, raced, others, shown)
+    document.write(run, told, clock.seconds())
+    write_pages(run, clock)
     run.forget("race")
     run.log("done", seconds=clock.seconds())
     return run

@@ -105,6 +105,19 @@ def amounts(asked: str, stages: int, budget: float) -> Rule:
     return Rule("amounts", ("extra", "norms", *last, "all", *scratch), "each is another answer to how much to train")
 
 
+def kept_for_showing(budget: float) -> float:
+    """Seconds of the budget that are kept for explain/ and the report: a tenth; six are enough for both."""
+    return min(6.0, 0.1 * budget)
+
+
+def left_for_showing(budget: float, first_answer: float, elapsed: float) -> float:
+    """Seconds that looking at the pictures again may take: a budget may be exceeded by a tenth, or the first by five.
+
+    Two seconds of that are for the report itself.
+    """
+    return max(1.1 * budget, first_answer + 5.0) - elapsed - 2.0
+
+
 def extra_layers(n: int, frozen_top1: float, asked: tuple[int, ...], train: str = "auto") -> Rule:
     """Extra layers after the frozen ones are raced where they ever paid: see `head.layers` for the figures."""
     if asked:

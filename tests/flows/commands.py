@@ -56,10 +56,15 @@ def one_line(error: Outcome) -> str:
 
 def steady(result: dict[str, Any]) -> dict[str, Any]:
     """result.json without what differs from run to run: times, rates, where it was written."""
-    dropped = {"seconds", "engine", "embedding", "config", "environment"}
+    dropped = {"seconds", "engine", "embedding", "call", "config", "environment"}
     kept = {k: v for k, v in result.items() if k not in dropped}
-    kept["candidates"] = [{k: v for k, v in c.items() if k != "seconds"} for c in kept["candidates"]]
+    kept["candidates"] = [_timeless(c) for c in kept["candidates"]]
+    kept |= {part: _timeless(kept[part]) for part in ("explain", "inspected")}
     return kept
+
+
+def _timeless(part: dict[str, Any] | None) -> dict[str, Any] | None:
+    return part and {k: v for k, v in part.items() if k != "seconds"}
 
 
 def files_below(folder: Path) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from commands import Outcome, child, files_below, headstart, one_line, steady
 from PIL import Image
+
+EXPLAINED = ("explain.json", "nearest.json", "nearest.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,12 @@ def test_result_holds_what_others_rely_on(result: dict, photos: Path) -> None:
 
 
 def test_the_run_holds_its_files(run: Path) -> None:
-    wanted = {"classifier/classifier.json", "classifier/weights.safetensors", "classifier/model.onnx"}
-    assert wanted | {"result.json", "predictions.csv", "bad_images.csv", "log.jsonl"} == files_below(run)
+    names = ("classifier.json", "weights.safetensors", "model.onnx", "README.md")
+    wanted = {f"classifier/{name}" for name in names} | {f"explain/{name}" for name in EXPLAINED}
+    wanted |= {"result.json", "report.html", "predictions.csv", "bad_images.csv", "log.jsonl"}
+    found = files_below(run)
+    thumbnails = {name for name in found if re.fullmatch(r"explain/[pn]\d{3}\.jpg", name)}
+    assert found - thumbnails == wanted and thumbnails
 
 
 def test_out_of_fold_table_agrees_with_the_result(run: Path, result: dict) -> None:

@@ -20,7 +20,7 @@ EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "he
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
-    "evidence", "findings", "document", "judging", "explaining", "inspecting",
+    "evidence", "findings", "document", "judging", "explaining", "inspecting", "showing",
 }  # fmt: skip
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "classifier": {"images", "engine", "artefact", "head"},
     "reporting": {"evaluation", "run", "images"},
     "exporting": {"classifier", "engine", "artefact", "images", "data", "run"},
-    "serving": {"classifier"},
+    "serving": {"classifier", "images", "engine", "artefact", "run"},
     "scaling": {"data", "engine", "embedding", "finetune"},
     "estimator": {"pipeline", "classifier", "data", "artefact", "run", "clock"},
     "cli": {"api", "reporting", "run"},

@@ -33,7 +33,8 @@ class Similarity:
 
     `bn_shift`, `bn_shift_early`, `bn_shift_late`: mean over all, the first and the last third of the BatchNorm layers,
     in running variances. `source_confidence`: 0..1. `depth_gain`: what another depth brings over the last, in accuracy
-    0..1; shown, no distance.
+    0..1; shown, no distance. `position`: 0 (near) .. 2 (far), what `place` was read from; the mean of
+    `position_shift` and `position_confidence`, of which one may be missing.
     """
 
     place: Place
@@ -43,6 +44,23 @@ class Similarity:
     source_confidence: float | None
     depth_gain: float | None
     why: str
+    position: float | None = None
+    position_shift: float | None = None
+    position_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Positions:
+    """0 (near) .. 2 (far) by each measure; None: not measured, or without thresholds it does not count."""
+
+    shift: float | None
+    confidence: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """What decides; None when nothing was measured."""
+        known = [p for p in (self.shift, self.confidence) if p is not None]
+        return sum(known) / len(known) if known else None
 
 
 def measure(
@@ -56,9 +74,10 @@ def measure(
     shift, early, late = _thirds(moments)
     confidence = _finite(source_confidence)
     table = PLACES.get(backbone, BORROWED)
+    at = positions_of(shift, confidence, table)
     place = place_of(shift, confidence, table)
     why = _why(place, (shift, early, late), confidence, table, moments)
-    return Similarity(place, shift, early, late, confidence, _finite(depth_gain), why)
+    return Similarity(place, shift, early, late, confidence, _finite(depth_gain), why, at.mean, at.shift, at.confidence)
 
 
 def place_of(shift: float | None, confidence: float | None, table: Places) -> Place:
@@ -66,19 +85,21 @@ def place_of(shift: float | None, confidence: float | None, table: Places) -> Pl
 
     "middle" when nothing was measured.
     """
-    positions = []
-    if shift is not None:
-        positions.append(_position(shift, table.shift))
-    if confidence is not None and table.confidence is not None:
-        positions.append(_position(confidence, table.confidence))
-    if not positions:
+    mean = positions_of(shift, confidence, table).mean
+    if mean is None:
         return "middle"
-    mean = sum(positions) / len(positions)
     return "near" if mean < 0.5 else "far" if mean > 1.5 else "middle"
 
 
-def _position(value: float, thresholds: tuple[float, float]) -> float:
+def positions_of(shift: float | None, confidence: float | None, table: Places) -> Positions:
+    """Where each measure puts the pictures between near and far."""
+    return Positions(_position(shift, table.shift), _position(confidence, table.confidence))
+
+
+def _position(value: float | None, thresholds: tuple[float, float] | None) -> float | None:
     """0 (near) .. 2 (far); falling thresholds turn the scale round."""
+    if value is None or thresholds is None:
+        return None
     near, far = thresholds
     found = 0.5 + math.log(max(value, 1e-9) / near) / math.log(far / near)
     return min(2.0, max(0.0, found))

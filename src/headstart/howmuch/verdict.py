@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.findings import no_better_than_guessing
-from headstart.evaluation.intervals import accuracy_interval
+from headstart.evaluation.intervals import Z95, accuracy_interval, paired_standard_error
 from headstart.howmuch.arm import Amount, Arm, FrozenAnswer, amount_order
 from headstart.howmuch.better import Better, Scores, better
 from headstart.howmuch.lane import ArmRun
@@ -127,6 +127,7 @@ def _candidate(run: ArmRun, answer: FrozenAnswer, depths: Sequence[str]) -> dict
         "nll": None if score is None else score.nll,
         "low": low,
         "high": high,
+        **_paired(score, answer),
         "seconds": run.seconds,
         "predicted_seconds": run.predicted_seconds,
         "refit_seconds": run.refit_seconds,
@@ -134,6 +135,17 @@ def _candidate(run: ArmRun, answer: FrozenAnswer, depths: Sequence[str]) -> dict
         "why": run.why,
         "curve": [{"seconds": seconds, "top1": top1} for seconds, top1 in run.curve],
     }
+
+
+def _paired(score: Score | None, answer: FrozenAnswer) -> dict[str, float | None]:
+    """The new head on the same pictures, and the paired difference with its 95 % interval."""
+    if score is None:
+        return dict.fromkeys(("head_top1", "gain", "gain_low", "gain_high"))
+    right, _ = frozen_on(answer, score.rows)
+    correct = score.correct[score.chosen]
+    gain = float(correct.mean() - right.mean())
+    half = Z95 * paired_standard_error(correct, right, _groups(answer, score.rows))
+    return {"head_top1": float(right.mean()), "gain": gain, "gain_low": gain - half, "gain_high": gain + half}
 
 
 def _frozen(answer: FrozenAnswer) -> Verdict:

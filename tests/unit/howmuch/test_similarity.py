@@ -8,7 +8,7 @@ import pytest
 from headstart.backbone.packages import PACKAGES
 from headstart.embedding.moments import NO_NORMS, Moments
 from headstart.howmuch.places import BORROWED, PLACES
-from headstart.howmuch.similarity import Similarity, measure, place_of
+from headstart.howmuch.similarity import Similarity, measure, place_of, positions_of
 
 LITE0 = "efficientnet_lite0"
 
@@ -101,3 +101,20 @@ def test_what_is_not_finite_counts_as_not_measured() -> None:
     assert unmeasured(measure(broken, float("nan"), float("inf"), LITE0))
     assert measure(broken, float("nan"), float("inf"), LITE0).depth_gain is None
     assert place_of(0.0, 0.0, PLACES[LITE0]) == "middle"
+
+
+def test_the_position_is_what_the_place_was_read_from() -> None:
+    table = PLACES[LITE0]
+    found = measure(moved(*[table.shift[0]] * 3), table.confidence[1], None, LITE0)
+    assert found.position_shift == pytest.approx(0.5) and found.position_confidence == pytest.approx(1.5)
+    assert found.position == pytest.approx(1.0) and found.place == "middle"
+    assert positions_of(0.0, 0.0, table).shift == 0.0 and positions_of(9.0, 0.0, table).mean == 2.0
+
+
+def test_a_measure_that_is_missing_or_does_not_count_has_no_position() -> None:
+    nothing = measure(None, None, None, LITE0)
+    assert (nothing.position, nothing.position_shift, nothing.position_confidence) == (None, None, None)
+    head_only = measure(None, 0.01, None, LITE0)
+    assert head_only.position == head_only.position_confidence == 2.0 and head_only.position_shift is None
+    no_table = measure(moved(0.3, 0.3, 0.3), 0.9, None, "efficientnet_lite2")
+    assert no_table.position_confidence is None and no_table.position == no_table.position_shift

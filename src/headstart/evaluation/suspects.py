@@ -1,0 +1,106 @@
+"""Suspects: which labels are probably wrong, from calibrated out-of-fold probabilities.
+
+Ranked as in confident learning (Northcutt 2021) by self-confidence, the probability of the given label: with 3 % of
+labels flipped on purpose it found more of them than margins, thresholds per class or nearest neighbours
+(benchmarks/label_errors.py). Which of them to name is another question: the confident joint names every second mistake
+of an unsure classifier, flipped or not. Here a label is named when a mixture explains it better by a label drawn at
+random than by the classifier, the share of such labels and the temperature estimated together. Where a classifier is
+merely often wrong, but knows it, that share is zero and nothing is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+TINY = 1e-12
+DROP = 1.92  # log-likelihood below the best at the ends of a 95 % interval
+SURE = 0.5  # chance of being wrong from which a label is named
+CELLS = 4_000_000  # rows x classes that the share is estimated on; of more, evenly spaced rows
+_TEMPERATURES = np.geomspace(0.2, 1.25, 20)  # of the calibrated one: wrong labels had made it too warm
+_SHARES = np.concatenate([[0.0], np.geomspace(0.0005, 0.5, 40)])
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Estimated `share` of wrong labels with its 95 % interval; `chances` `(n,)` of each label to be wrong, 0..1."""
+
+    share: float
+    low: float
+    high: float
+    chances: FloatArray
+
+
+def suspects(probabilities: FloatArray, labels: IntArray) -> tuple[IntArray, FloatArray]:
+    """All n rows, most suspect first, and the score of every row `(n,)`, 0..1: one minus the probability of its label.
+
+    `probabilities` `(n, K)` calibrated and out of fold, `labels` `(n,)`. Rows that are not finite come last, score -1.
+    """
+    p, labels, finite = _checked(probabilities, labels)
+    scores = np.full(len(p), -1.0)
+    scores[finite] = 1.0 - p[finite, labels[finite]]
+    return np.argsort(-scores, kind="stable"), scores
+
+
+def suspected(probabilities: FloatArray, labels: IntArray, noise: Noise | None = None) -> IntArray:
+    """Rows whose label is more probably wrong than right, most suspect first; `noise` when it is known already."""
+    noise = label_noise(probabilities, labels) if noise is None else noise
+    likely = likely_labels(probabilities, labels)
+    rows = np.arange(len(likely))
+    p = np.nan_to_num(np.asarray(probabilities), nan=0.0)
+    named = (noise.chances > SURE) & (p[rows, likely] > p[rows, np.asarray(labels)])
+    order, _ = suspects(probabilities, labels)
+    return order[named[order]]
+
+
+def likely_labels(probabilities: FloatArray, labels: IntArray) -> IntArray:
+    """The most probable class other than the label, of every row `(n,)`."""
+    p, labels, _ = _checked(probabilities, labels)
+    others = np.nan_to_num(p, nan=0.0)
+    others[np.arange(len(p)), labels] = -1.0
+    return np.asarray(others.argmax(axis=1))
+
+
+def label_noise(probabilities: FloatArray, labels: IntArray) -> Noise:
+    """How many labels are wrong, by maximum likelihood of `(1 - e) softmax(log p / T)[label] + e / K` in e and T."""
+    p, labels, finite = _checked(probabilities, labels)
+    chances = np.zeros(len(p))
+    k, rows = p.shape[1], np.flatnonzero(finite)
+    if not len(rows):
+        return Noise(0.0, 0.0, 1.0, chances)
+    some = rows[:: max(1, len(rows) * k // CELLS)]
+    table = np.empty((len(_TEMPERATURES), len(_SHARES)))
+    for i, temperature in enumerate(_TEMPERATURES):
+        own = _own(p[some], labels[some], temperature)
+        for j, share in enumerate(_SHARES):
+            table[i, j] = np.log((1 - share) * own + share / k + TINY).sum()
+    profile = table.max(axis=0)
+    at = int(profile.argmax())
+    inside = _SHARES[profile >= profile[at] - DROP]
+    own = _own(p[rows], labels[rows], _TEMPERATURES[table[:, at].argmax()])
+    drawn = _SHARES[at] / k
+    # drawn at random, and not right by chance
+    chances[rows] = (1 - own) * drawn / ((1 - _SHARES[at]) * own + drawn + TINY)
+    wrong = (k - 1) / k
+    return Noise(float(wrong * _SHARES[at]), float(wrong * inside.min()), float(wrong * inside.max()), chances)
+
+
+def _own(p: FloatArray, labels: IntArray, temperature: float) -> FloatArray:
+    """Probability of the label of every row at another temperature."""
+    scores = np.log(np.maximum(p, TINY)) / temperature
+    scores -= scores.max(axis=1, keepdims=True)
+    np.exp(scores, out=scores)
+    own: FloatArray = scores[np.arange(len(p)), labels] / scores.sum(axis=1)
+    return own
+
+
+def _checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray, NDArray[np.bool_]]:
+    p, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if p.ndim != 2 or p.shape[1] < 2 or labels.shape != (len(p),):
+        raise ValueError(f"expected (n, K) probabilities with K > 1 and (n,) labels, not {p.shape} and {labels.shape}")
+    return p, labels, np.asarray(np.isfinite(p).all(axis=1))
