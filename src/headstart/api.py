@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +179,23 @@ def report(folder: str | Path, compare: str | Path | None = None) -> dict[str, A
         other, found = write_comparison(run, Run(Path(compare)))
     said = sentence(run.result())
     return {"page": str(page), "sentence": said, "compare_page": other and str(other), "compare": found}
+
+
+def serve(
+    folder: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    allow_hosts: Sequence[str] = (),
+    started: Callable[[Any], None] | None = None,
+) -> None:
+    """Answer over HTTP with the classifier of a run, until Ctrl-C. `started` gets the address (url, host, port)."""
+    from headstart.serving.options import ServeOptions
+    from headstart.serving.server import serve as run_server
+
+    options = ServeOptions(host, port, token, tuple(allow_hosts))
+    run_server(Path(folder), options, started or (lambda _: None))
 
 
 def backbones() -> list[dict[str, Any]]:

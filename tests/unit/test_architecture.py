@@ -54,9 +54,11 @@ HOMES = {
     "pyarrow": ("data/manifest.py", "scaling/"),
     "safetensors": ("artefact/", "backbone/", "embedding/", "classifier/nearest"),
     "PIL": ("images/", "backbone/graph.py", "finetune/views", "reporting/", "exporting/"),
-    "typer": ("cli/",), "rich": ("cli/",), "fastapi": ("serving/",), "ray": ("scaling/",), "jinja2": ("reporting/",),
+    "typer": ("cli/",), "rich": ("cli/",), "fastapi": ("serving/",), "uvicorn": ("serving/",),
+    "starlette": ("serving/",), "pydantic": ("serving/",), "h11": ("serving/",), "python_multipart": ("serving/",),
+    "ray": ("scaling/",), "jinja2": ("reporting/",),
 }  # fmt: skip
-HEAVY = {"torch", "timm", "torchvision", "openvino", "onnx", "sklearn", "pyarrow", "scipy"}
+HEAVY = {"torch", "timm", "torchvision", "openvino", "onnx", "sklearn", "pyarrow", "scipy", "fastapi", "uvicorn"}
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "registry", "misc"}
 BANNED_IMPORTS = {
     "pickle",
