@@ -10,7 +10,7 @@ demo: $(STAMP)-demo          ## install, train on solar cells (elpv-dataset, CC-
 	$(BIN)/headstart demo
 
 test: check                  ## install, lint, type-check, run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)-test         ## lint and types only
 	$(BIN)/ruff format --check .

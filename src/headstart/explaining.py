@@ -24,7 +24,6 @@ from headstart.classifier.explain import explainer
 from headstart.classifier.gather import Gathered
 from headstart.classifier.nearest import MOST, Index, build_index, nearest, pack_index
 from headstart.clock import Clock
-from headstart.errors import HeadstartError
 from headstart.finish import Saved
 from headstart.images.thumbnail import seen_part
 from headstart.predictions import softmax
@@ -65,7 +64,7 @@ def explained(
             return explain(run, ground, saved, clock, seconds_left), False
         except KeyboardInterrupt:
             interrupted = True
-        except (HeadstartError, MemoryError, OSError, RuntimeError) as error:
+        except Exception as error:  # there is a classifier: nothing that only shows it may take it away
             run.forget(FOLDER)
             why = " ".join(str(error).split())[:300] or type(error).__name__
             return {"pictures": 0, "heat": False, "why": why, "seconds": clock.seconds()["explain"]}, False
@@ -216,7 +215,7 @@ def _vectors(
 def _affordable(order: Sequence[int], seen: Gathered) -> list[int]:
     """As many of `order` as a fine-tuned network can be shown once more in half of the time that is left."""
     wanted = [row for row in order if row not in seen.features][:LOOKED_AT]
-    count = min(len(wanted), int(0.5 * max(seen.left, 0.0) * (seen.rate or 30.0)))
+    count = int(min(len(wanted), 0.5 * max(seen.left, 0.0) * (seen.rate or 30.0)))
     return wanted[:count] if count >= min(FEW, len(wanted)) else []
 
 

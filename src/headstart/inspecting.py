@@ -148,13 +148,13 @@ def _frame_sample(ground: Ground, judged: NDArray[np.bool_], most: int) -> Rows:
 
 
 def _rate(material: Material) -> float:
-    """Pictures a second through decoding and the network, from what embedding used; waiting for its graph left out."""
+    """Pictures a second through decoding and the network, from what embedding measured."""
     facts = material.embeddings.facts
-    used = (facts.times.decode + facts.times.engine) / max(1, facts.times.cores)
-    if facts.computed >= 32 and used > 0:
-        return 0.8 * facts.computed / used
-    measured = facts.engine.images_per_second if facts.engine else None
-    return 0.7 * measured if measured else SLOW
+    network = facts.engine.images_per_second if facts.engine else None
+    if not network:
+        return SLOW
+    decoding = facts.times.decode / (facts.times.cores * facts.computed) if facts.computed else 0.0
+    return 0.8 / (1.0 / network + decoding)
 
 
 def _predicted(material: Material, frames: int, others: int) -> float:

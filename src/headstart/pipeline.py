@@ -16,7 +16,7 @@ from headstart.finish import finish_takes, save_head, save_raced
 from headstart.looking import check, first_look
 from headstart.progress import Progress, Silent
 from headstart.racing import INTERRUPTED, Terms, race_for_more
-from headstart.run import RESULT, Run, open_run
+from headstart.run import REPORT, RESULT, Run, open_run
 from headstart.showing import Showing, show, write_pages
 
 
@@ -54,7 +54,8 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
 
     # FINISH: answer A. One file, proved on the user's pictures; from here on there is a classifier, whatever happens.
     saved, first_answer = save_head(run, seen, clock, progress), clock.seconds()["total"]
-    (run.folder / RESULT).unlink(missing_ok=True)  # an older result is not about this classifier
+    for name in (RESULT, REPORT):  # older ones are not about this classifier
+        (run.folder / name).unlink(missing_ok=True)
 
     # BACKBONES: would another installed network see these pictures better? Then its head is answer A.
     seen, others, interrupted = other_backbones(seen, config, clock, progress)
@@ -77,7 +78,7 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
     said = findings.of_result(ground.material, saved.answer, saved.finished.temperature, evidence, shown.inspected)
     told = document.Told(config, seen, saved, evidence, said, raced, others, shown)
     document.write(run, told, clock.seconds())
-    write_pages(run, clock)
+    write_pages(run, progress)
     run.forget("race")
     run.log("done", seconds=clock.seconds())
     return run

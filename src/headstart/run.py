@@ -17,6 +17,7 @@ from typing import Any
 from headstart.errors import MachineError, UsageError
 
 RESULT = "result.json"
+REPORT = "report.html"
 CLASSIFIER = "classifier"
 
 

@@ -11,6 +11,7 @@ from headstart.config import FitConfig
 from headstart.explaining import explained
 from headstart.finish import Saved
 from headstart.inspecting import Inspected, inspected
+from headstart.progress import Progress
 from headstart.run import Run
 from headstart.training import Ground
 
@@ -47,10 +48,16 @@ def show(run: Run, ground: Ground, saved: Saved, clock: Clock, showing: Showing)
     return Shown(seen, document, interrupted)
 
 
-def write_pages(run: Run, clock: Clock) -> None:
-    """report.html and the model card, from what the run has written."""
+def write_pages(run: Run, progress: Progress) -> None:
+    """report.html and the model card, from what the run has written. The run is complete without them."""
     from headstart.reporting.card import write_card
     from headstart.reporting.report import write_report
 
-    write_card(run)
-    write_report(run)
+    try:
+        write_card(run)
+        write_report(run)
+    except KeyboardInterrupt:
+        progress.say(f"interrupted: headstart report {run.folder} writes the page")
+    except Exception as error:
+        run.log("report failed", error=f"{type(error).__name__}: {error}")
+        progress.say(f"the page could not be written ({error}): headstart report {run.folder} tries again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,16 @@ def test_widths() -> None:
 def test_widths_that_say_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="256,64"):
         widths_of(text)
+
+
+def test_the_command_asks_for_the_same_again(tmp_path: Path) -> None:
+    asked = FitConfig(tmp_path / "my run", "extra", budget=90, extra_layers=(64, 8), seed=3, data=tmp_path / "a b")
+    words = shlex.split(asked.command() or "")
+    assert words[:3] == ["headstart", "fit", str(tmp_path / "a b")]
+    options = dict(zip(words[3:-1:2], words[4:-1:2], strict=True))
+    assert options == {
+        "--out": str(tmp_path / "my run"), "--train": "extra", "--backbone": "auto", "--budget": "90s", "--seed": "3",
+        "--extra-layers": "64,8",
+    }  # fmt: skip
+    assert words[-1] == "--overwrite" and FitConfig(tmp_path).command() is None
+    assert "7steps" in (FitConfig(tmp_path, steps=7, data=tmp_path).command() or "")

@@ -25,12 +25,11 @@ from headstart.reporting.confusion import confusion
 from headstart.reporting.files import RunFiles, read_files
 from headstart.reporting.pictures import shown_pictures
 from headstart.reporting.remarks import remarks
-from headstart.run import Run, write_file
+from headstart.run import REPORT, Run, write_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
