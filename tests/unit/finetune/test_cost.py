@@ -19,12 +19,15 @@ def shapes(maps: Maps) -> Shapes:
 
 
 def test_more_training_costs_more(network: Any, photo_maps: Maps) -> None:
-    last, two = (measure_training(network, train, (2, 7), shapes(photo_maps), 5) for train in ("last-1", "last-2"))
-    for found in (last, two):
+    """What lies far apart only: the tests beside this one share the cores, and a single step may be held up."""
+    last, whole = (measure_training(network, train, (2, 7), shapes(photo_maps), 5) for train in ("last-1", "all"))
+    for found in (last, whole):
         assert found.precision in ("bf16", "fp32")
-        assert 0 < found.judge < found.train < 1
-    assert last.train < two.train
-    assert last.judge < two.judge
+        assert found.judge > 0
+        assert found.train > 0
+    assert last.train < whole.train
+    assert last.judge < whole.judge
+    assert whole.judge < whole.train
 
 
 @pytest.mark.parametrize("faster", ["bf16", "fp32"])

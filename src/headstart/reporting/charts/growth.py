@@ -84,9 +84,13 @@ def _draw(width: float, curve: list[tuple[float, float]], found: Growth) -> tupl
     for tick in svg.round_ticks(y.low, y.high, 4):
         parts.append(svg.line(left, y(tick), right, y(tick), "grid"))
         parts.append(svg.text(left - 8, y(tick) + 4, f"{100 * tick:g} %", "t", "end"))
-    for n in (*(n for n, _ in curve), *((far,) if found.laws else ())):
+    clear = float("inf")  # of figures, from the right: the last ones matter most
+    for n in reversed([*(n for n, _ in curve), *((far,) if found.laws else ())]):
         parts.append(svg.line(x(n), height - 46, x(n), height - 42, "axis"))
-        parts.append(svg.text(x(n), height - 28, f"{n:,.0f}", "t", "middle"))
+        half = 3.6 * len(f"{n:,.0f}")
+        if x(n) + half < clear:
+            parts.append(svg.text(x(n), height - 28, f"{n:,.0f}", "t", "middle"))
+            clear = x(n) - half - 4
     parts.append(svg.text((left + right) / 2, height - 8, "pictures learned from", "t", "middle"))
     if found.laws:
         steps = [last * 2 ** (k / 12) for k in range(13)]

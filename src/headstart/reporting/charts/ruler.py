@@ -43,10 +43,13 @@ def _draw(width: float, accuracy: JSON, test: JSON | None) -> tuple[float, list[
     base = x(accuracy["baseline"])
     parts.append(svg.line(base, y - 10, base, y + 10, "run other"))
     right = x(accuracy["top1"])
-    parts.append(svg.text(min(base, right - 70), y - 16, "guessing", "t", "middle" if base > 40 else "start"))
+    mine = min(right, width - 44)
+    # Where the two words would meet, the baseline's goes below the line's figures.
+    above = base < mine - 76
+    parts.append(svg.text(max(base, 30), y - 16 if above else y + 38, "guessing", "t", "middle"))
     parts.append(svg.line(x(accuracy["low"]), y, x(accuracy["high"]), y, "bar chosen thick"))
     parts.append(svg.dot(right, y, 6.5, "point chosen", percent(accuracy["top1"])))
-    parts.append(svg.text(min(right, width - 44), y - 16, "this classifier", "t me", "middle"))
+    parts.append(svg.text(mine, y - 16, "this classifier", "t me", "middle"))
     if test:
         parts.append(svg.dot(x(test["top1"]), y, 4.5, "point hollow", f"test part: {percent(test['top1'])}"))
-    return 62.0, parts
+    return (62.0 if above else 78.0), parts
