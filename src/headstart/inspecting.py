@@ -22,7 +22,7 @@ from headstart.head.columns import columns_of
 from headstart.howmuch.candidates import evened
 from headstart.howmuch.screen import Task, fit_head
 from headstart.images.frame import frame_alone, frame_area, frame_around
-from headstart.images.load import load_image
+from headstart.images.load import load_square
 from headstart.images.sharpness import blur
 from headstart.material import Material
 from headstart.training import Ground
@@ -176,7 +176,7 @@ def _look_again(ground: Ground, rows: Rows, frames: Rows, deadline: float) -> _S
     def load(row: int) -> None:
         if time.perf_counter() > deadline:
             raise _OutOfTimeError
-        pixels = load_image(material.samples.sources[material.learn[row]], preprocessing).pixels
+        pixels = load_square(material.samples.sources[material.learn[row]], preprocessing).pixels
         if row in for_blur:
             seen.blur[row] = blur(pixels)
         if row in for_frame:

@@ -16,7 +16,7 @@ from headstart.finish import finish_takes, save_head, save_raced
 from headstart.looking import check, first_look
 from headstart.progress import Progress, Silent
 from headstart.racing import INTERRUPTED, Terms, race_for_more
-from headstart.run import REPORT, RESULT, Run, open_run
+from headstart.run import Run, open_run
 from headstart.showing import Showing, show, write_pages
 
 
@@ -54,8 +54,7 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
 
     # FINISH: answer A. One file, proved on the user's pictures; from here on there is a classifier, whatever happens.
     saved, first_answer = save_head(run, seen, clock, progress), clock.seconds()["total"]
-    for name in (RESULT, REPORT):  # older ones are not about this classifier
-        (run.folder / name).unlink(missing_ok=True)
+    run.forget_older()
 
     # BACKBONES: would another installed network see these pictures better? Then its head is answer A.
     seen, others, interrupted = other_backbones(seen, config, clock, progress)

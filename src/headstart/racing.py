@@ -243,6 +243,6 @@ def _layered_answer(ground: Ground, trainer: Trainer, verdict: Verdict, common: 
 
 
 def _pixels(sources: Any, ground: Ground) -> NDArray[np.uint8]:
-    from headstart.images.load import load_image
+    from headstart.images.load import load_square
 
-    return np.stack([load_image(source, ground.backbone.preprocessing).pixels for source in sources])
+    return np.stack([load_square(source, ground.backbone.preprocessing).pixels for source in sources])

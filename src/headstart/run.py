@@ -19,6 +19,7 @@ from headstart.errors import MachineError, UsageError
 RESULT = "result.json"
 REPORT = "report.html"
 CLASSIFIER = "classifier"
+EXPORTS = ("onnx", "int8", "openvino")  # RUN/export-KIND, where `headstart export` writes unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class Run:
     def forget(self, name: str) -> None:
         """Remove a folder of this run that is not needed any more, such as the units of a race that was decided."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def forget_older(self) -> None:
+        """Remove what an overwritten run left that is about its classifier, not the one just saved; exports too."""
+        for name in (RESULT, REPORT):
+            (self.folder / name).unlink(missing_ok=True)
+        for kind in EXPORTS:
+            self.forget(f"export-{kind}")
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl: what happened when."""

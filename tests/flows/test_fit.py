@@ -139,6 +139,17 @@ def test_an_existing_run_is_not_touched_unasked(run: Path, photos: Path) -> None
     assert (run / "result.json").read_bytes() == before
 
 
+def test_overwriting_removes_exports_of_the_classifier_before(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    assert headstart("fit", photos, "--out", out, "--train", "head").code == 0
+    for name in ("export-onnx", "mine"):
+        (out / name).mkdir()
+        (out / name / "model.onnx").write_bytes(b"of the classifier before")
+    assert headstart("fit", photos, "--out", out, "--train", "head", "--overwrite").code == 0
+    assert not (out / "export-onnx").exists()
+    assert (out / "mine" / "model.onnx").exists()
+
+
 def test_the_second_fit_decodes_nothing_and_finds_the_same(
     run: Path, photos: Path, result: dict, tmp_path: Path
 ) -> None:

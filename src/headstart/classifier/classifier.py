@@ -16,7 +16,7 @@ from headstart.classifier.prediction import Prediction, rank
 from headstart.engine.engine import Engine
 from headstart.engine.stream import StreamBatch, StreamOptions, stream
 from headstart.errors import ClassifierError, DataError, MachineError
-from headstart.images.load import Picture, Source, load_image
+from headstart.images.load import Picture, Source, load_square
 from headstart.images.preprocess import Preprocessing
 from headstart.images.printable import printable
 from headstart.progress import Progress, Silent
@@ -116,7 +116,7 @@ class Classifier:
 
     def load_picture(self, source: str | Source) -> Picture:
         """`source` as this classifier sees it; BadImageError when it cannot be read."""
-        return load_image(Path(source) if isinstance(source, str) else source, self.preprocessing)
+        return load_square(Path(source) if isinstance(source, str) else source, self.preprocessing)
 
     def engine(self) -> Engine:
         """The compiled model; compiled once. ClassifierError when the model does not run."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.classifier.explain import Explainer
 from headstart.engine.stream import stream
-from headstart.images.load import Picture, Source, load_image
+from headstart.images.load import Picture, Source, load_square
 from headstart.images.thumbnail import Size, Thumbnail, load_with_thumbnail, make_thumbnail
 
 SHOWN_BYTES, NEIGHBOUR_BYTES = 1_100_000, 1_300_000  # of all thumbnails together
@@ -55,7 +55,7 @@ class Gathered:
         """Vectors only."""
 
         def load(row: int) -> Picture | None:
-            return load_image(self.sources[row], self.explainer.preprocessing) if self.left >= 0 else None
+            return load_square(self.sources[row], self.explainer.preprocessing) if self.left >= 0 else None
 
         self._pass(rows, load, None)
 

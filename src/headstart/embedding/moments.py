@@ -23,7 +23,7 @@ from headstart.cache_folder import write_to_cache
 from headstart.embedding.embed import Embeddings, space_key
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import StreamOptions, stream
-from headstart.images.load import load_image
+from headstart.images.load import load_square
 from headstart.images.open import Source
 
 PICTURES = 96
@@ -107,7 +107,7 @@ def picture_moments(sources: Sequence[Source], backbone: Backbone) -> PictureMom
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for norm in norms for name in norm.outputs}
     if norms:
         engine = OpenVinoEngine(graph)
-        for batch in stream(sources, lambda s: load_image(s, backbone.preprocessing), engine, StreamOptions()):
+        for batch in stream(sources, lambda s: load_square(s, backbone.preprocessing), engine, StreamOptions()):
             good = np.ones(len(batch.indices), bool)
             for values in batch.outputs.values():
                 good &= np.isfinite(values).all(axis=1)

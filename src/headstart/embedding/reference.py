@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.backbone.backbone import Backbone
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import StreamOptions, stream
-from headstart.images.load import load_image
+from headstart.images.load import load_square
 from headstart.images.open import Source
 
 
@@ -19,7 +19,7 @@ def fresh_matrix(sources: Sequence[Source], backbone: Backbone, depths: Sequence
     names = [backbone.depths[d].name for d in depths]
     engine = OpenVinoEngine(backbone.graph(), names)  # what the saved classifier runs on, whatever embedded
     rows: list[NDArray[np.float32]] = []
-    for batch in stream(sources, lambda s: load_image(s, backbone.preprocessing), engine, StreamOptions()):
+    for batch in stream(sources, lambda s: load_square(s, backbone.preprocessing), engine, StreamOptions()):
         if batch.indices:
             rows.append(np.concatenate([batch.outputs[name] for name in names], axis=1))
     matrix = np.concatenate(rows)

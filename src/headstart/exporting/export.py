@@ -28,8 +28,9 @@ from headstart.exporting.resizing import WAYS, squares
 from headstart.exporting.runtime import OnnxRuntimeEngine, import_onnxruntime
 from headstart.images.load import BadImageError
 from headstart.progress import Progress
+from headstart.run import EXPORTS
 
-KINDS = ("onnx", "int8", "openvino")
+KINDS = EXPORTS
 MOST = 256  # pictures to compare on, as in `fit`
 MOST_RESIZED = 100
 CALIBRATE, ENOUGH_UNSEEN, MOST_JUDGED = 200, 200, 1000

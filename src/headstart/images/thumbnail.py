@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from headstart.images.load import Picture, load_image
+from headstart.images.load import Picture, load_square
 from headstart.images.open import LIMITS, Limits, Source, open_image
 from headstart.images.preprocess import Preprocessing
 
@@ -46,12 +46,12 @@ def make_thumbnail(source: Source, size: Size = Size(), limits: Limits = LIMITS)
 def load_with_thumbnail(
     source: Source, preprocessing: Preprocessing, size: Size = Size(), limits: Limits = LIMITS
 ) -> tuple[Picture, Thumbnail]:
-    """`source` with the square that `load_image` gives, and its thumbnail; the file is read and decoded once.
+    """`load_square`'s picture of `source`, and its thumbnail; the file is read and decoded once.
 
     Raises BadImageError, and MachineError when the disk is gone.
     """
     plain = open_image(source, max(preprocessing.at_least, size.longest // 2), limits).plain
-    return load_image(np.asarray(plain), preprocessing, limits), _thumbnail(plain, size)
+    return load_square(np.asarray(plain), preprocessing, limits), _thumbnail(plain, size)
 
 
 def seen_part(shape: tuple[int, int], preprocessing: Preprocessing) -> Box:

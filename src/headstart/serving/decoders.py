@@ -66,6 +66,7 @@ class Decoders:
         self._starting: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._failed_starts = 0
+        self._closing = False
         self._news = asyncio.Event()
 
     @property
@@ -97,12 +98,14 @@ class Decoders:
         return (await self._ask("thumbnail", content, frames.MOST_THUMBNAIL_BYTES))[2]
 
     async def close(self) -> None:
-        """End every process."""
-        for task in self._starting:
-            task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        await asyncio.gather(*self._ending, *(worker.end() for worker in self._alive))
-        self._alive.clear()
+        """End every process; also those that requests give up meanwhile."""
+        self._closing = True
+        while self._starting or self._ending or self._alive:
+            for task in self._starting:
+                task.cancel()
+            ending = [worker.end() for worker in self._alive]
+            self._alive.clear()
+            await asyncio.gather(*self._starting, *self._ending, *ending, return_exceptions=True)
 
     async def _ask(self, kind: frames.Kind, content: bytes, most: int) -> tuple[frames.Done, str, bytes]:
         worker = await self._idle.get()
@@ -127,7 +130,8 @@ class Decoders:
     def _replace(self, worker: _Worker) -> None:
         self._alive.discard(worker)
         _keep(self._ending, worker.end(0.0))
-        self._start_one()
+        if not self._closing:
+            self._start_one()
 
     def _start_one(self) -> None:
         _keep(self._starting, self._started())
@@ -136,7 +140,7 @@ class Decoders:
         """A new process among the idle ones; tries again, with growing pauses."""
         while True:
             try:
-                worker = await _Worker.start(self._command)
+                worker = await self._begun()
             except (EOFError, OSError, ValueError, TimeoutError):
                 self._failed_starts += 1
                 self._news.set()
@@ -147,6 +151,16 @@ class Decoders:
             self._idle.put_nowait(worker)
             self._news.set()
             return
+
+    async def _begun(self) -> _Worker:
+        """A process that has said it is ready; one that has not is ended beside, also when this is cancelled."""
+        worker = await _Worker.start(self._command)
+        try:
+            await worker.ready()
+        except BaseException:
+            _keep(self._ending, worker.end(0.0))
+            raise
+        return worker
 
 
 class _Worker:
@@ -164,15 +178,13 @@ class _Worker:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_BUFFER, env=os.environ | _ONE_THREAD, **options
         )
-        worker = cls(process)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                if await worker._out.readexactly(len(frames.READY)) != frames.READY:
-                    raise ValueError("not a decoder")
-        except BaseException:
-            await asyncio.shield(worker.end(0.0))
-            raise
-        return worker
+        return cls(process)
+
+    async def ready(self) -> None:
+        """Wait for its first words; EOFError, TimeoutError or ValueError when they do not come."""
+        async with asyncio.timeout(START_SECONDS):
+            if await self._out.readexactly(len(frames.READY)) != frames.READY:
+                raise ValueError("not a decoder")
 
     async def ask(self, kind: frames.Kind, content: bytes, most: int) -> tuple[frames.Done, str, bytes]:
         """Header, note and result; EOFError, OSError or ValueError when the process is broken."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.images.load import BadImageError, load_image
+from headstart.images.load import BadImageError, load_image, load_square
 from headstart.images.open import open_image
 from headstart.images.preprocess import Preprocessing
 
@@ -35,6 +35,16 @@ def test_path_bytes_and_array_give_the_same_picture(tmp_path):
         assert np.array_equal(picture.pixels, pictures[0].pixels)
         assert picture.pixel_hash == pictures[0].pixel_hash
         assert np.array_equal(picture.thumbnail, pictures[0].thumbnail)
+
+
+@pytest.mark.parametrize("source", [encode(photo(900, 700), "JPEG"), encode(photo(), "PNG"), np.asarray(photo())])
+def test_for_predicting_the_square_is_the_same(source):
+    whole, square = load_image(source, SMALL), load_square(source, SMALL)
+    assert np.array_equal(whole.pixels, square.pixels)
+    assert (whole.width, whole.height, whole.note) == (square.width, square.height, square.note)
+    assert not square.pixel_hash and not square.thumbnail.size
+    with pytest.raises(BadImageError):
+        load_square(b"no picture", SMALL)
 
 
 def test_pixel_hash_is_of_pixels_not_of_files():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,36 @@ def test_processes_that_do_not_start_are_said(monkeypatch: pytest.MonkeyPatch) -
             await decoders.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("first", ["print('hello')", "import time; time.sleep(9)"])
+def test_closing_leaves_no_process_whenever_it_comes(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    begun: list[asyncio.subprocess.Process] = []
+    start, wait = asyncio.create_subprocess_exec, asyncio.subprocess.Process.wait
+
+    async def recorded(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        begun.append(await start(*command, **options))
+        return begun[-1]
+
+    async def slow(process: asyncio.subprocess.Process) -> int:
+        await asyncio.sleep(0.05)
+        return await wait(process)
+
+    async def run(seconds: float) -> None:
+        decoders = Decoders(RULES[0], ServingLimits(), (sys.executable, "-S", "-c", first))
+        starting = asyncio.ensure_future(decoders.start())
+        await asyncio.sleep(seconds)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await decoders.close()
+        assert all(process.returncode is not None for process in begun)
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "something is still ending a process"
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
+    monkeypatch.setattr(asyncio.subprocess.Process, "wait", slow)
+    for k in range(12):
+        asyncio.run(run(0.005 * k))
+    assert begun
 
 
 def test_a_header_that_promises_too_much_is_refused() -> None:
