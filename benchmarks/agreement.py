@@ -1,12 +1,12 @@
 """Do all ways to use a classifier give the same answer? 2,000 pictures of three sets.
 
-    python benchmarks/agreement.py --sets SETS [--pictures 2000] [--url http://127.0.0.1:8000]
+    python benchmarks/agreement.py --sets SETS [--pictures 2000]
 
 Per set: `fit --train head`, then `predict --json`, `evaluate --json`, the exported model.onnx under ONNX Runtime, and
-the exported predict.py in a clean virtual environment (numpy, pillow, onnxruntime) on the same test pictures (then
-training pictures until there are enough). Same: the class of `predict`, unless its top two probabilities lie within
-2e-3, and its probability within 1e-3. `--url`: a `headstart serve` of the run of the last set, asked one by one.
-Every exception is printed and recorded.
+the exported predict.py in a clean virtual environment (numpy, pillow, onnxruntime), and `headstart serve` over HTTP,
+asked one by one, on the same test pictures (then training pictures until there are enough). Same: the class of
+`predict`, unless its top two probabilities lie within 2e-3, and its probability within 1e-3. Every exception is printed
+and recorded.
 """
 
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import child
 import record
+from serving import Server
 
 TIE, NEAR = 2e-3, 1e-3
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -29,7 +30,6 @@ SHARES = {"mnist5k": 0.45, "elpv": 0.45, "gcompris": 0.10}
 def main():
     parser = record.arguments(__doc__)
     parser.add_argument("--pictures", type=int, default=2000, help="in all [%(default)s]")
-    parser.add_argument("--url", help="of a running `headstart serve`, for the last set")
     a = parser.parse_args()
     kept = record.Record("agreement", "The same answer by every way", a)
     env = child.environment(a.work / "agreement" / "home", a.work / "agreement" / "cache")
@@ -59,8 +59,11 @@ def one_set(kept, a, env, python, name, most):
         compare(kept, name, "onnx", differing(expected, under_onnxruntime(out, run, list(expected))))
         script = child.run([python, "-I", out / "predict.py", judged], env, check=False)
         compare(kept, name, "predict.py", differing(expected, lines(script.stdout)))
-        if a.url and name == list(SHARES)[-1]:
-            compare(kept, name, "http", differing(expected, over_http(a.url, list(expected))))
+        server = Server(run, env, pictures[0])
+        try:
+            compare(kept, name, "http", differing(expected, over_http(server.port, list(expected))))
+        finally:
+            server.end()
     kept.note(
         f"{name}: the gate of `export` on {exported['pictures']} pictures: "
         f"probabilities differ by at most {max(exported['largest_difference'].values()):.1g}"
@@ -156,11 +159,11 @@ def under_onnxruntime(folder, run, paths):
     return found
 
 
-def over_http(url, paths):
+def over_http(port, paths):
     """One request per picture; the answer has the form of `predict --json`."""
     found = {}
     for path in paths:
-        asked = urllib.request.Request(f"{url}/v1/predict", Path(path).read_bytes(), method="POST")
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/predict", Path(path).read_bytes(), method="POST")
         asked.add_header("Content-Type", "application/octet-stream")
         with urllib.request.urlopen(asked, timeout=60) as answer:
             row = json.load(answer)["predictions"][0]
