@@ -12,6 +12,7 @@ from headstart.progress import Progress, Silent
 if TYPE_CHECKING:
     from headstart.classifier.classifier import Classifier
     from headstart.classifier.prediction import Prediction
+    from headstart.clock import Clock
     from headstart.run import Run
 
 
@@ -19,8 +20,9 @@ def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Clas
     """Train on `data` (a folder with one sub-folder per class, train/ val/ test/, or a CSV) and return the classifier.
 
     `options`: budget ("30s", "5m", "2h"), train ("auto", or one amount such as "head", "last-1", "all"), backbone,
-    extra_layers ("256,64"), seed, when_exists ("overwrite" here: a script is run again and again), progress. The run's
-    folder is `out`, by default runs/NAME; `headstart.result(out)` gives result.json.
+    extra_layers ("256,64"), seed, when_exists ("overwrite" here: a script is run again and again), progress, profile
+    (True: profile.json in the run's folder says where the time went). The run's folder is `out`, by default runs/NAME;
+    `headstart.result(out)` gives result.json.
     """
     options.setdefault("when_exists", "overwrite")
     return load(train(Path(data), None if out is None else Path(out), **options).folder)
@@ -36,14 +38,16 @@ def train(
     extra_layers: str | None = None,
     seed: int = 0,
     when_exists: str = "refuse",
+    profile: bool = False,
     progress: Progress | None = None,
+    clock: Clock | None = None,
 ) -> Run:
-    """Like `fit`, but returns the run: its folder and its result."""
+    """Like `fit`, but returns the run: its folder and its result. The budget counts from where `clock` began."""
     from headstart.clock import Clock
     from headstart.config import FitConfig, seconds_of, steps_of, widths_of
     from headstart.pipeline import fit as run_fit
 
-    clock = Clock(from_import=progress is not None)
+    clock = clock or Clock()
     config = FitConfig(
         out=out or Path("runs") / _run_name(data),
         train=train,
@@ -53,6 +57,7 @@ def train(
         extra_layers=widths_of(extra_layers),
         seed=seed,
         when_exists=when_exists,  # type: ignore[arg-type]
+        profile=profile,
     )
     return run_fit(data, config, progress, clock)
 
@@ -133,6 +138,29 @@ def evaluate(folder: str | Path, data: str | Path, *, progress: Progress | None 
     return evaluate_classifier(load(folder), Path(data), progress or Silent())
 
 
+def embed(
+    data: str | Path,
+    out: str | Path,
+    *,
+    on: str = "local",
+    backbone: str = "auto",
+    device: str = "auto",
+    rows: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Embed `data` (a folder, a CSV or Parquet list) into part files in `out`, or finish what is missing there.
+
+    `on`: "local", "ray" or "ray://HOST:PORT"; `rows`: pictures per part file. Needs the extra `[scale]`.
+    """
+    from dataclasses import asdict
+
+    from headstart.scaling.embed import embed_folder
+    from headstart.scaling.spec import Settings
+
+    settings = Settings(rows_per_chunk=rows, device=device)
+    return asdict(embed_folder(Path(data), Path(out), on, backbone, progress, settings))
+
+
 def audit(data: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
     """What is wrong with the data: unreadable pictures, duplicates, conflicts, leaks, imbalance, classes too small."""
     from headstart.judging import audit_data
@@ -148,8 +176,12 @@ def plan(
     backbone: str = "auto",
     seed: int = 0,
     progress: Progress | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """What `fit` would try on `data`, in which order and why, and how long each would take; trains only heads."""
+    """What `fit` would try on `data`, in which order and why, and how long each would take; trains only heads.
+
+    The budget counts from where `clock` began, by default from here.
+    """
     from headstart.clock import Clock
     from headstart.config import FitConfig, seconds_of, steps_of
     from headstart.planning import plan_data
@@ -157,8 +189,7 @@ def plan(
 
     steps = steps_of(budget)
     config = FitConfig(Path("plan"), train, backbone, seconds_of(budget), steps=steps, seed=seed)
-    clock = Clock(from_import=progress is not None)
-    return dict(without_nan(plan_data(Path(data), config, progress or Silent(), clock)))
+    return dict(without_nan(plan_data(Path(data), config, progress or Silent(), clock or Clock())))
 
 
 def report(folder: str | Path, compare: str | Path | None = None) -> dict[str, Any]:
@@ -240,7 +271,7 @@ def cache(*, clear: bool = False) -> dict[str, Any]:
     return {**asdict(facts), "folder": str(facts.folder), "total": facts.total, "freed": freed}
 
 
-def demo(out: Path, *, progress: Progress | None = None) -> Run:
+def demo(out: Path, *, progress: Progress | None = None, clock: Clock | None = None) -> Run:
     """Train on the solar cells of the package elpv-dataset; writes the manifest beside the run and replaces it."""
     from headstart.data.solar_cells import manifest
     from headstart.run import write_file
@@ -249,7 +280,7 @@ def demo(out: Path, *, progress: Progress | None = None) -> Run:
     text = manifest()
     table.parent.mkdir(parents=True, exist_ok=True)
     write_file(table, text.encode("utf-8", "surrogateescape"))
-    return train(table, out, budget="2m", when_exists="overwrite", progress=progress)
+    return train(table, out, budget="2m", when_exists="overwrite", progress=progress, clock=clock)
 
 
 def _run_name(data: Path) -> str:

@@ -25,6 +25,7 @@ from headstart.evaluation.intervals import paired_bootstrap
 from headstart.howmuch.probe import Probe, ProbeOptions, probe
 from headstart.material import Material
 from headstart.nearness import similarity_of
+from headstart.profile import part
 from headstart.progress import Progress
 from headstart.training import Ground, Seen
 
@@ -105,8 +106,8 @@ def choose_backbone(ground: Ground, left: float, progress: Progress) -> tuple[Gr
         first = first or _probe([m[rows] for m in ground.material.matrices(ground.material.learn)], ground, rows)
         one = _compared(name, first, found, ground, rows, time.perf_counter() - started)
         everything = (one.seconds or 0.0) * len(ground.material.samples) / len(rows)
-        part = len(rows) < len(ground.material.learn)
-        if too_long := part and everything > MOVE * (left - (time.perf_counter() - began)):
+        sampled = len(rows) < len(ground.material.learn)
+        if too_long := sampled and everything > MOVE * (left - (time.perf_counter() - began)):
             one = replace(one, why=f"{one.why}; every picture would take {everything:.0f} s")
         tried.append(one)
         progress.say(f"{name}: {100 * (one.top1 or 0):.1f} %, {one.why}")
@@ -133,7 +134,8 @@ def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Ba
         return f"preparing it takes {EXPORT:.0f} s, {max(room, 0):.0f} s may be used", None
     if room < 2.0:
         return f"{max(room, 0):.0f} s may be used for it", None
-    backbone = open_backbone(name, cache_folder())
+    with part("prepare"):
+        backbone = open_backbone(name, cache_folder())
     few = [ground.material.samples.sources[i] for i in ground.material.learn[:FEW]]
     began = time.perf_counter()
     facts = embed(few, backbone, EmbedOptions(cache=cache_folder())).facts
@@ -152,6 +154,7 @@ def _seen_with(
     return list(embed(sources, backbone, options).vectors)
 
 
+@part("probe")
 def _probe(matrices: list[NDArray[np.float16]], ground: Ground, rows: NDArray[np.int64]) -> Probe:
     material = ground.material
     names = [d.name for d in ground.backbone.depths]

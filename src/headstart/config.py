@@ -73,6 +73,9 @@ class FitConfig:
     when_exists: WhenRunExists = "refuse"
     """What to do when the run's folder exists: refuse, resume (finish what is unfinished), overwrite."""
 
+    profile: bool = False
+    """Also write profile.json: where the wall time went."""
+
     data: Path | None = None
     """The pictures: a folder or a manifest; None where they came as a list."""
 

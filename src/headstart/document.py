@@ -74,7 +74,7 @@ class Told:
 def write(run: Run, told: Told, seconds: dict[str, float]) -> None:
     """Write predictions.csv, then result.json: its presence says that the run is complete."""
     judged = _out_of_fold(told)
-    run.write_csv("predictions.csv", *_table(judged, told.temperature))
+    run.write_csv("predictions.csv", *_table(judged, told))
     run.write_json(RESULT, _result(told, judged, seconds))
 
 
@@ -257,16 +257,17 @@ def _engine(told: Told) -> dict[str, Any]:
     return asdict(engine)
 
 
-def _table(predictions: Predictions | None, temperature: float) -> tuple[list[str], list[list[Any]]]:
-    header = ["path", "label", "predicted", "probability", "probability_of_label"]
+def _table(predictions: Predictions | None, told: Told) -> tuple[list[str], list[list[Any]]]:
+    header = ["path", "label", "predicted", "probability", "probability_of_label", "group"]
     if predictions is None:
         return header, []
-    probabilities, chosen = predictions.probabilities(temperature), predictions.chosen
+    probabilities, chosen = predictions.probabilities(told.temperature), predictions.chosen
+    groups = told.material.groups[told.material.learn[told.answer.judged]]
     rows = []
     for i, name in enumerate(predictions.ids):
         label, best = int(predictions.labels[i]), int(chosen[i])
         shown = [f"{probabilities[i, k]:.6f}" for k in (best, label)]
-        rows.append([name, predictions.classes[label], predictions.classes[best], *shown])
+        rows.append([name, predictions.classes[label], predictions.classes[best], *shown, int(groups[i])])
     return header, rows
 
 

@@ -80,13 +80,18 @@ def explain(run: Run, ground: Ground, saved: Saved, clock: Clock, seconds_left: 
     """
     began = time.monotonic()
     with clock("explain"):
-        looker = explainer(read_classifier(run.classifier))
-        seen = Gathered(ground.sources, looker, began + max(seconds_left, LEAST_SECONDS))
-        document, files = _everything(ground, saved, seen)
-        _write(run, {**files, DOCUMENT: _json(document)})
+        document = _explained(run, ground, saved, began + max(seconds_left, LEAST_SECONDS))
     there = document["heat"]
     seconds = time.monotonic() - began
     return {"pictures": len(document["pictures"]), "heat": there["there"], "why": there["why"], "seconds": seconds}
+
+
+def _explained(run: Run, ground: Ground, saved: Saved, until: float) -> dict[str, Any]:
+    """The content of explain.json, which is written; the networks that looked are gone at the end."""
+    seen = Gathered(ground.sources, explainer(read_classifier(run.classifier)), until)
+    document, files = _everything(ground, saved, seen)
+    _write(run, {**files, DOCUMENT: _json(document)})
+    return document
 
 
 def pick(probabilities: FloatArray, labels: IntArray) -> Picked:

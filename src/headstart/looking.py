@@ -20,6 +20,7 @@ from headstart.howmuch.probe import Probe, ProbeOptions, probe
 from headstart.howmuch.unjudged import unjudged
 from headstart.material import Material, sort_out
 from headstart.nearness import similarity_of
+from headstart.profile import part
 from headstart.progress import Progress
 from headstart.training import Ground, Seen
 
@@ -38,10 +39,11 @@ def check(config: FitConfig) -> None:
 
 def first_look(samples: Samples, config: FitConfig, progress: Progress, clock: Clock) -> Seen:
     """Embed, sort out, split, probe, and how near the pictures are to what the backbone has seen."""
-    check(config)
     with clock("embed"):
+        check(config)
         asked = rules.backbone(config.backbone)
-        backbone = open_backbone(asked.value, cache_folder())
+        with part("prepare"):
+            backbone = open_backbone(asked.value, cache_folder())
         material = look(samples, backbone, progress, config.budget - clock.seconds()["total"])
     with clock("probe"):
         progress.start("probe")
@@ -81,7 +83,8 @@ def look(samples: Samples, backbone: Backbone, progress: Progress, left: float =
     embeddings = embed(samples.sources, backbone, options)
     for note in (*samples.notes, *embeddings.facts.notes):
         progress.say(note)
-    return sort_out(samples, embeddings)
+    with part("sort"):
+        return sort_out(samples, embeddings)
 
 
 class _Forecast:

@@ -16,7 +16,7 @@ from headstart.finish import finish_takes, save_head, save_raced
 from headstart.looking import check, first_look
 from headstart.progress import Progress, Silent
 from headstart.racing import INTERRUPTED, Terms, race_for_more
-from headstart.run import Run, open_run
+from headstart.run import PROFILE, Run, open_run
 from headstart.showing import Showing, show, write_pages
 
 
@@ -74,10 +74,13 @@ def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clo
 
     # SHOW: what the pictures themselves say, where the classifier looked in them. WRITE: figures, then the page.
     shown = show(run, ground, saved, clock, Showing(config, first_answer, interrupted))
-    said = findings.of_result(ground.material, saved.answer, saved.finished.temperature, evidence, shown.inspected)
-    told = document.Told(config, seen, saved, evidence, said, raced, others, shown)
-    document.write(run, told, clock.seconds())
-    write_pages(run, progress)
-    run.forget("race")
+    with clock("write"):
+        said = findings.of_result(ground.material, saved.answer, saved.finished.temperature, evidence, shown.inspected)
+        told = document.Told(config, seen, saved, evidence, said, raced, others, shown)
+        document.write(run, told, clock.seconds())
+        write_pages(run, progress)
+        run.forget("race")
     run.log("done", seconds=clock.seconds())
+    if config.profile:
+        run.write_json(PROFILE, clock.profile().to_json())
     return run

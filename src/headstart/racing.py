@@ -62,7 +62,9 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
     frozen = _frozen(ground, answer, terms)
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
-    trainer, clock = Trainer(ground, {}, terms.progress.say, budget=terms.config.budget), terms.clock
+    clock = terms.clock
+    with clock("plan"):  # imports torch
+        trainer = Trainer(ground, {}, terms.progress.say, budget=terms.config.budget)
     raced = Raced("interrupted", frozen=frozen, interrupted=True)
     try:
         with clock("plan"):

@@ -18,6 +18,7 @@ from headstart.errors import MachineError, UsageError
 
 RESULT = "result.json"
 REPORT = "report.html"
+PROFILE = "profile.json"
 CLASSIFIER = "classifier"
 EXPORTS = ("onnx", "int8", "openvino")  # RUN/export-KIND, where `headstart export` writes unless told otherwise
 
@@ -48,6 +49,13 @@ class Run:
         except ValueError:
             raise UsageError(f"{path} is not readable JSON: run headstart fit with --overwrite") from None
 
+    def profile(self) -> dict[str, Any] | None:
+        """The content of profile.json: where the time went; None when nobody asked or it cannot be read."""
+        try:
+            return dict(json.loads((self.folder / PROFILE).read_text("utf-8")))
+        except (OSError, ValueError):
+            return None
+
     def write_json(self, name: str, document: dict[str, Any]) -> None:
         """Write a JSON file of this run. NaN becomes null: JSON has no NaN."""
         text = json.dumps(without_nan(document), indent=2, ensure_ascii=False, allow_nan=False)
@@ -67,7 +75,7 @@ class Run:
 
     def forget_older(self) -> None:
         """Remove what an overwritten run left that is about its classifier, not the one just saved; exports too."""
-        for name in (RESULT, REPORT):
+        for name in (RESULT, REPORT, PROFILE):
             (self.folder / name).unlink(missing_ok=True)
         for kind in EXPORTS:
             self.forget(f"export-{kind}")

@@ -69,6 +69,19 @@ def test_out_of_fold_table_agrees_with_the_result(run: Path, result: dict) -> No
     assert right == pytest.approx(result["accuracy"]["uncorrected_top1"])
 
 
+def test_groups_that_were_given_are_in_the_table(photos: Path, tmp_path: Path) -> None:
+    files = sorted(p for p in photos.rglob("*") if p.is_file())
+    group = {p.as_posix(): f"film {i % 14 // 2}" for i, p in enumerate(files)}
+    rows = [f"{p.as_posix()},{p.parent.name},{group[p.as_posix()]}" for p in files]
+    (tmp_path / "films.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
+    assert headstart("fit", tmp_path / "films.csv", "--out", tmp_path / "r", "--train", "head").code == 0
+    with (tmp_path / "r" / "predictions.csv").open() as f:
+        given = {r["path"]: r["group"] for r in csv.DictReader(f)}
+    table = [(given[path], group[next(name for name in group if name.endswith(path))]) for path in given]
+    assert len(table) == len(files)
+    assert len({number for number, _ in table}) == len(set(table)) == len(set(group.values()))
+
+
 def test_predict_answers_every_input_in_order(run: Path, photos: Path, tmp_path: Path) -> None:
     pictures = sorted(p for p in photos.rglob("*") if p.is_file())[::7]
     broken = tmp_path / "broken.jpg"

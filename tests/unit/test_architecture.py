@@ -16,7 +16,7 @@ from pathlib import Path
 import headstart
 
 ROOT = Path(headstart.__file__).parent
-EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "headstart"}
+EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "profile", "headstart"}
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
@@ -25,6 +25,7 @@ STORY = {
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
     "errors": set(), "config": set(), "predictions": set(), "cache_folder": set(), "progress": set(), "clock": set(),
+    "profile": set(),
     "images": set(), "artefact": set(), "run": set(), "rules": set(), "evaluation": set(),
     "head": {"evaluation"},  # its estimator chooses the penalty by log-loss
     "data": {"images"},
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "serving": {"classifier", "images", "engine", "artefact", "run"},
     "scaling": {"data", "engine", "embedding", "finetune"},
     "estimator": {"pipeline", "classifier", "data", "artefact", "run", "clock"},
-    "cli": {"api", "reporting", "run"},
+    "cli": {"api", "reporting", "run", "clock"},
     "__main__": {"cli"},
 }  # fmt: skip
 # Third-party packages with few homes: a folder or a file of src/headstart.

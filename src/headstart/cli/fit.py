@@ -7,11 +7,13 @@ from pathlib import Path
 import typer
 
 from headstart.cli.console import Console, print_json
+from headstart.cli.profile import profile_lines
 
 NAME = "fit"
 
 
 def command(
+    context: typer.Context,
     data: Path = typer.Argument(
         ..., metavar="DATA", help="A folder with one sub-folder per class, train/ val/ test/, or a CSV."
     ),
@@ -23,6 +25,7 @@ def command(
     seed: int = typer.Option(0, help="The one number behind every random choice."),
     resume: bool = typer.Option(False, "--resume", help="Finish a run that was stopped; keep a finished one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run that exists."),
+    profile: bool = typer.Option(False, "--profile", help="Say where the time went; RUN/profile.json has it too."),
     as_json: bool = typer.Option(False, "--json", help="Print result.json on stdout."),
 ) -> int:
     """Train a classifier on your pictures and say honestly how good it is.
@@ -31,6 +34,7 @@ def command(
     """
     from headstart import api
     from headstart.cli.fetching import offer
+    from headstart.clock import Clock
     from headstart.errors import UsageError
     from headstart.reporting.summary import summary_lines
 
@@ -48,11 +52,15 @@ def command(
             extra_layers=extra_layers,
             seed=seed,
             when_exists=when_exists,
+            profile=profile,
             progress=console,
+            clock=Clock(context.obj),
         )
     result = run.result()
     if as_json:
         print_json(result)
     else:
         typer.echo("\n".join(summary_lines(result, str(run.folder))))
+    if profile:
+        typer.echo("\n".join(["", *profile_lines(run.profile())]), err=as_json)
     return 0

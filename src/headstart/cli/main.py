@@ -12,7 +12,9 @@ from typing import Any
 import typer
 
 from headstart.cli import audit, backbones, cache, demo, evaluate, export, fit, plan, predict, report, serve
+from headstart.clock import process_start
 from headstart.errors import HeadstartError, MachineError
+from headstart.profile import Seconds
 
 INTERRUPTED = 130
 
@@ -43,14 +45,18 @@ for _module in (fit, plan, predict, evaluate, report, export, serve, audit, demo
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and leave with its exit code (design section 4)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run one command and leave with its exit code (design section 4).
+
+    Without `arguments` the process is the command: a budget counts from its start.
+    """
+    if arguments is None:
+        sys.exit(_run(sys.argv[1:], process_start()))
     sys.exit(_run(arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], began: Seconds | None = None) -> int:
     try:
-        code: Any = app(args=arguments, standalone_mode=False)
+        code: Any = app(args=arguments, standalone_mode=False, obj=began or Seconds.now())
     except HeadstartError as e:
         return _fail(str(e), e.exit_code, arguments)
     except BrokenPipeError:  # the reader of our output went away

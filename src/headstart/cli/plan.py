@@ -12,6 +12,7 @@ NAME = "plan"
 
 
 def command(
+    context: typer.Context,
     data: Path = typer.Argument(..., metavar="DATA", help="As for fit."),
     budget: str = typer.Option("5m", help="The budget to plan for (30s, 5m, 2h)."),
     train: str = typer.Option("auto", help="As for fit: auto, or the one amount to plan."),
@@ -24,9 +25,11 @@ def command(
     Example: headstart plan birds/ --budget 10m
     """
     from headstart import api
+    from headstart.clock import Clock
 
+    clock = Clock(context.obj)
     with Console() as console:
-        found = api.plan(data, budget=budget, train=train, backbone=backbone, seed=seed, progress=console)
+        found = api.plan(data, budget=budget, train=train, backbone=backbone, seed=seed, progress=console, clock=clock)
     if as_json:
         print_json(found)
         return 0

@@ -7,15 +7,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 
+from headstart import profile
 from headstart.engine.cores import usable_cores
 from headstart.engine.engine import Engine, Outputs, Pixels
 from headstart.images.load import BadImageError, Picture
+from headstart.images.spent import Spent, spent
 
 T = TypeVar("T")
 
@@ -80,15 +83,17 @@ def stream(
     while decoding goes on. The last batch may hold errors only; `times` of the last batch are those of the whole.
     """
     clock, meter = _Clock(), _Meter(options.progress, len(items))
+    recorder = profile.current()
     pool = ThreadPoolExecutor(options.threads or usable_cores(), "headstart-decode")
     try:
         window = _Window(max(options.ahead, options.queue))
-        ready = _Ready(engine, options, window)
+        ready = _Ready(engine, options, window, clock)
         batches = _batches(_decode_ahead(pool, items, load, window, clock), ready, meter)
         tail: list[_Batch] = []
         first = next(batches, None)
         if first is not None and first.pixels:
-            for batch, outputs in ready.engine().stream(_feed(chain([first], batches), ready.padded(), tail)):
+            fed = clock.during("collect", _feed(chain([first], batches), ready.padded(), tail))
+            for batch, outputs in clock.during("compute", ready.engine().stream(fed)):
                 meter.at(batch.end)
                 yield batch.finish(outputs, clock.times())
         elif first is not None:
@@ -98,6 +103,9 @@ def stream(
         meter.at(len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if recorder is not None:
+            times = clock.times()
+            recorder.share_out(times.wall, times.cores, clock.core_seconds())
 
 
 class _Clock:
@@ -107,17 +115,72 @@ class _Clock:
         self._lock = threading.Lock()
         self._wall, self._cpu, self._own = time.perf_counter(), time.process_time(), time.thread_time()
         self._decode = 0.0
+        self._told_apart = Spent(0.0, 0.0)
         self.wait = 0.0
+        # Of the consumer's thread, which works for one of them at a time; other threads work for an engine being made.
+        self._mine = {"collect": 0.0, "compute": 0.0, "prepare": 0.0}
+        self._working, self._since = "collect", self._own
+        self._prepared = 0.0
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, before: Spent, after: Spent) -> None:
+        """A picture was loaded in `seconds`; what its thread had spent before and after."""
         with self._lock:
             self._decode += seconds
+            decode, resize = self._told_apart
+            self._told_apart = Spent(decode + after.decode - before.decode, resize + after.resize - before.resize)
 
     def times(self) -> StreamTimes:
-        own = time.thread_time() - self._own
-        engine = time.process_time() - self._cpu - own - self._decode
         wall = time.perf_counter() - self._wall
-        return StreamTimes(self._decode, max(0.0, engine), wall, self.wait, usable_cores())
+        return StreamTimes(self._decode, max(0.0, self._beside()), wall, self.wait, usable_cores())
+
+    def core_seconds(self) -> dict[str, float]:
+        """All that was used so far. `derive`: what the decode threads made of pictures beside the square."""
+        self._work(self._working)
+        decode, resize = self._told_apart
+        beside = max(0.0, self._beside() - self._prepared)
+        return {
+            "decode": decode,
+            "resize": resize,
+            "derive": max(0.0, self._decode - decode - resize),
+            "prepare": self._mine["prepare"] + self._prepared,
+            "compute": self._mine["compute"] + beside,
+            "collect": self._mine["collect"],
+        }
+
+    def during(self, part: str, items: Iterable[T]) -> Iterator[T]:
+        """`items`; what this thread does to get each of them is `part`."""
+        coming = iter(items)
+        while True:
+            before = self._work(part)
+            try:
+                item = next(coming, _END)
+            finally:
+                self._work(before)
+            if item is _END:
+                return
+            yield item
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """The engine is being made: what this thread uses, and what others use beside the decode threads."""
+        before, beside = self._work("prepare"), self._beside()
+        try:
+            yield
+        finally:
+            self._prepared += max(0.0, self._beside() - beside)
+            self._work(before)
+
+    def _work(self, part: str) -> str:
+        """From now on this thread works for `part`; what it worked for before."""
+        now, before = time.thread_time(), self._working
+        self._mine[before] += now - self._since
+        self._working, self._since = part, now
+        return before
+
+    def _beside(self) -> float:
+        """What the process used beyond the decode threads and this one."""
+        own = time.thread_time() - self._own
+        return time.process_time() - self._cpu - own - self._decode
 
 
 class _Meter:
@@ -142,12 +205,15 @@ class _Window:
 class _Ready:
     """The engine, made when the first decoded picture asks for the batch size; until then decoding runs ahead."""
 
-    def __init__(self, engine: Engine | Callable[[], Engine], options: StreamOptions, window: _Window) -> None:
-        self._engine, self._options, self._window = engine, options, window
+    def __init__(
+        self, engine: Engine | Callable[[], Engine], options: StreamOptions, window: _Window, clock: _Clock
+    ) -> None:
+        self._engine, self._options, self._window, self._clock = engine, options, window, clock
 
     def engine(self) -> Engine:
         if callable(self._engine):
-            self._engine = self._engine()
+            with self._clock.preparing():
+                self._engine = self._engine()
         threads = self._options.threads or usable_cores()
         self._window.size = max(self._options.queue, 2 * self._size(self._engine), 2 * threads)
         return self._engine
@@ -184,7 +250,7 @@ def _decode_ahead(
     """Decoded items in order, a window of them ahead of the consumer; a str is the reason of a bad one."""
 
     def task(item: T) -> Picture | str | None:
-        start = time.thread_time()
+        start, before = time.thread_time(), spent()
         try:
             return load(item)
         except BadImageError as error:
@@ -194,7 +260,7 @@ def _decode_ahead(
         except OSError as error:
             return error.strerror or str(error)
         finally:
-            clock.add(time.thread_time() - start)
+            clock.add(time.thread_time() - start, before, spent())
 
     waiting: deque[Future[Picture | str | None]] = deque()
     coming = iter(items)

@@ -20,6 +20,7 @@ from headstart.images.exif import LYING, turn_of
 from headstart.images.printable import printable
 from headstart.images.read import LIMITS, BadImageError, Limits, read_bytes
 from headstart.images.sniff import Format, sniff
+from headstart.images.spent import spending
 
 __all__ = ["LIMITS", "BadImageError", "Limits", "OpenedImage", "Source", "open_image", "read_bytes"]
 
@@ -65,6 +66,7 @@ class OpenedImage:
         return self.plain if self.plain.mode == "RGB" else self.plain.convert("RGB")
 
 
+@spending("decode")
 def open_image(source: Source, at_least: int, limits: Limits = LIMITS) -> OpenedImage:
     """Decode `source`; a large JPEG is decoded at a fraction of its size, never below 2 x `at_least` pixels a side.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, __version__
 
 from headstart.errors import ClassifierError
+from headstart.images.spent import spending
 
 Fit = Literal["whole", "crop", "pad"]
 Interpolation = Literal["bicubic", "bilinear"]
@@ -71,6 +72,7 @@ class Preprocessing:
         return math.ceil(self.side / self.crop_share) if self.fit == "crop" else self.side
 
 
+@spending("resize")
 def to_square(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """`image` (PIL, RGB or L, upright) as uint8 `(side, side, 3)`; with antialiasing, deterministic."""
     side, resampling = preprocessing.side, _RESAMPLING[preprocessing.interpolation]

@@ -54,6 +54,9 @@ def write_comparison(run: Run, other: Run) -> tuple[Path, dict[str, Any]]:
 def compare(first: RunFiles, second: RunFiles) -> dict[str, Any]:
     """The first against the second: fractions 0..1, `difference` positive where the first is better.
 
+    Pictures of one group, and copies of one picture, are drawn together. `groups`: how many, None without given ones;
+    `p_value`: McNemar's exact test, None with groups.
+
     Raises:
         UsageError: different classes, no held-out answers, or no picture in common.
     """
@@ -61,9 +64,10 @@ def compare(first: RunFiles, second: RunFiles) -> dict[str, Any]:
     common = _common(first, second)
     a, b = first.predicted, second.predicted
     right, other = a.right[common.first], b.right[common.second]
-    top1 = paired_bootstrap(right, other)
+    groups = a.groups[common.first]
+    top1 = paired_bootstrap(right, other, groups)
     losses = [-np.log(np.maximum(p, TINY)) for p in _of_label(first, second, common)]
-    nll = paired_bootstrap(losses[1], losses[0])  # smaller is better
+    nll = paired_bootstrap(losses[1], losses[0], groups)  # smaller is better
     found: dict[str, Any] = {
         "first": first.name,
         "second": second.name,
@@ -75,7 +79,8 @@ def compare(first: RunFiles, second: RunFiles) -> dict[str, Any]:
         "low": top1.low,
         "high": top1.high,
         "p_better": top1.p_better,
-        "p_value": mcnemar(right, other),
+        "groups": len(np.unique(groups)) if first.result["data"].get("groups") else None,
+        "p_value": None if first.result["data"].get("groups") else mcnemar(right, other),
         "only_first_right": int((right & ~other).sum()),
         "only_second_right": int((~right & other).sum()),
         "first_nll": float(losses[0].mean()),
@@ -99,6 +104,8 @@ def sentence(found: dict[str, Any]) -> str:
         verdict = "worse beyond noise"
     else:
         verdict = "no difference beyond noise"
+    if found["groups"]:  # McNemar's test is for pictures that stand alone
+        return f"{both}: {points(gain)} ({between}, {counted(found['groups'], 'group')} kept together), {verdict}."
     return f"{both}: {points(gain)} ({between}), {verdict} (McNemar p = {found['p_value']:.2g})."
 
 
@@ -113,7 +120,6 @@ def comparison_page(first: RunFiles, second: RunFiles, found: dict[str, Any]) ->
     ]
     return render(
         "compare.html.j2", first=first, second=second, found=found, chart=difference(found), lists=lists,
-        grouped=bool(first.result["data"].get("groups")),
     )  # fmt: skip
 
 

@@ -34,13 +34,17 @@ LARGEST_FILE = 2**30  # bytes of predictions.csv or explain.json
 
 @dataclass(frozen=True)
 class Predicted:
-    """predictions.csv as columns of one length: out-of-fold answers, in the order of the file."""
+    """predictions.csv as columns of one length: out-of-fold answers, in the order of the file.
+
+    `groups`: pictures with one number were never parted by a split; all of their own in files of older versions.
+    """
 
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     predicted: tuple[str, ...] = ()
     probability: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
     probability_of_label: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
+    groups: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -99,6 +103,7 @@ def read_predictions(folder: Path) -> Predicted:
             tuple(r["predicted"] for r in rows),
             np.array([float(r["probability"]) for r in rows]),
             np.array([float(r["probability_of_label"]) for r in rows]),
+            np.array([int(r.get("group", i)) for i, r in enumerate(rows)], np.int64),
         )
     except (KeyError, TypeError, ValueError):
         return Predicted()

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstart.clock import Clock
 from headstart.engine.stream import StreamOptions, stream
 from headstart.images.load import BadImageError, Picture
+from headstart.images.spent import spending
 
 
 class Averages:
@@ -158,11 +160,6 @@ def test_progress_counts_up_to_all_pictures() -> None:
 
 
 def test_times_count_decoding_and_the_engine() -> None:
-    def busy(seconds: float) -> None:
-        end = time.thread_time() + seconds
-        while time.thread_time() < end:
-            pass
-
     def load(i: int) -> Picture:
         busy(0.01)
         return picture(i)
@@ -170,3 +167,80 @@ def test_times_count_decoding_and_the_engine() -> None:
     times = list(stream(range(20), load, Averages()))[-1].times
     assert 0.18 <= times.decode <= 0.4
     assert times.wall > 0 and 0 <= times.efficiency <= 1.2
+
+
+def busy(seconds: float) -> None:
+    """Use this thread's core."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def opened(value: int) -> Picture:
+    with spending("decode"):
+        busy(0.004)
+    with spending("resize"):
+        busy(0.002)
+    busy(0.001)
+    return picture(value)
+
+
+class Works(Averages):
+    """Uses the thread that asks it, as torch does."""
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        busy(0.005)
+        return super().run(batch)
+
+
+def test_a_pass_in_a_phase_is_taken_apart() -> None:
+    def make() -> Works:
+        busy(0.1)
+        return Works()
+
+    clock = Clock()
+    with clock("embed"):
+        for _ in stream(range(60), opened, make, StreamOptions(threads=2, batch=3)):
+            busy(0.002)
+    found = clock.profile()
+    used = {row.part: row.core_seconds for row in found.rows if row.phase == "embed"}
+    expected = {"decode": 0.24, "resize": 0.12, "derive": 0.06, "prepare": 0.1, "compute": 0.1, "collect": 0.04}
+    for part, least in expected.items():
+        assert least <= used[part] <= 1.6 * least + 0.03, (part, used)
+    assert sum(row.seconds for row in found.rows) == pytest.approx(found.seconds)
+    assert {row.phase for row in found.rows} - {"other"} == {"start", "embed"}
+    assert found.parts().get("other", 0.0) < 0.01
+    assert found.parts()["cache"] < 0.05, "what is not in the pass"
+
+
+def test_cores_that_idle_are_a_part_of_the_pass() -> None:
+    def waits(value: int) -> Picture:
+        time.sleep(0.01)
+        return picture(value)
+
+    clock = Clock()
+    with clock("embed"):
+        collect(stream(range(20), waits, Averages(), StreamOptions(threads=1)))
+    found = clock.profile()
+    assert 0.2 <= found.parts()["wait"] <= found.seconds
+
+
+@pytest.mark.parametrize("ending", ["left", "failed"])
+def test_a_pass_that_ends_early_is_counted(ending: str) -> None:
+    def load(value: int) -> Picture:
+        if ending == "failed" and value == 30:
+            raise ZeroDivisionError
+        return opened(value)
+
+    clock = Clock()
+    with clock("embed"):
+        batches = stream(range(1000), load, Averages(), StreamOptions(threads=2))
+        next(batches)
+        if ending == "left":
+            batches.close()
+        else:
+            with pytest.raises(ZeroDivisionError):
+                list(batches)
+    found = clock.profile()
+    assert found.parts()["decode"] > 0
+    assert sum(row.seconds for row in found.rows) == pytest.approx(found.seconds)

@@ -154,7 +154,8 @@ def made_run(folder: Path, made: dict[str, Any] | None = None, pictures: int = 1
     run = Run(folder)
     run.write_json("result.json", made)
     rows = (predictions(made) if made["accuracy"]["top1"] is not None else []) if rows is None else rows
-    run.write_csv("predictions.csv", ("path", "label", "predicted", "probability", "probability_of_label"), rows)
+    header = ("path", "label", "predicted", "probability", "probability_of_label", "group")
+    run.write_csv("predictions.csv", header, [row if len(row) > 5 else [*row, i] for i, row in enumerate(rows)])
     run.write_csv("bad_images.csv", ("path", "reason"), [("<b>bad.jpg", "is cut off")])
     if pictures:
         explain(folder / "explain", rows, pictures)

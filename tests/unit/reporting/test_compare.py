@@ -53,6 +53,22 @@ def test_better_beyond_noise_is_called_so_both_ways(tmp_path: Path) -> None:
     }
 
 
+def test_pictures_of_one_group_are_drawn_together(tmp_path: Path) -> None:
+    made = result()
+    good = [[r[0], r[1], r[1], "0.9", "0.9"] for r in predictions(made)]
+    rows = predictions(made, wrong_every=4)
+    alone = compare(*(read_files(made_run(tmp_path / n, made, 0, r)) for n, r in (("a", good), ("b", rows))))
+    made["data"]["groups"] = 6
+    panels = [[*row, i // 10] for i, row in enumerate(sorted(rows, key=lambda r: r[1] != r[2]))]
+    where = {row[0]: row[5] for row in panels}
+    grouped = [[*row, where[row[0]]] for row in good]
+    seen = compare(*(read_files(made_run(tmp_path / n, made, 0, r)) for n, r in (("c", grouped), ("d", panels))))
+    assert seen["difference"] == alone["difference"] == pytest.approx(0.25)
+    assert seen["groups"] == 6 and seen["p_value"] is None and alone["groups"] is None
+    assert seen["high"] - seen["low"] > 1.5 * (alone["high"] - alone["low"])  # the mistakes lie in two of six groups
+    assert "6 groups kept together" in seen["sentence"] and "McNemar" not in seen["sentence"]
+
+
 def test_only_what_both_held_out_counts(tmp_path: Path) -> None:
     rows = predictions(result(), wrong_every=4)
     rows[0][1] = "dog"  # relabelled since
