@@ -61,18 +61,18 @@ def generate(out, count, megapixels, seed=0):
 def _some(out, name, numbers, megapixels, seed):
     width = round(math.sqrt(megapixels * 1e6 * 4 / 3))
     size = (width, round(width * 3 / 4))
-    canvas = _canvas(name, size)
+    whole = canvas(name, size)
     for number in numbers:
         file = out / Path(name).stem / f"{number:06d}.jpg"
         if not file.exists():
             temporary = file.with_suffix(".part")
-            _picture(canvas, size, np.random.default_rng([seed, number])).save(temporary, "JPEG", quality=85)
+            _picture(whole, size, np.random.default_rng([seed, number])).save(temporary, "JPEG", quality=85)
             temporary.replace(file)
 
 
 @functools.lru_cache(maxsize=1)
-def _canvas(name, size):
-    """The photograph, cut to 4:3 and enlarged to `ROOM` times the size of a picture, with grain."""
+def canvas(name, size, room=ROOM):
+    """The photograph, cut to 4:3 and enlarged to `room` times the size of a picture, with grain."""
     spec = find_spec("skimage")
     if spec is None:
         raise SystemExit("pip install scikit-image: its sample photographs are the raw material")
@@ -80,25 +80,29 @@ def _canvas(name, size):
     w, h = photograph.size
     cut_w, cut_h = min(w, h * 4 / 3), min(h, w * 3 / 4)
     box = ((w - cut_w) / 2, (h - cut_h) / 2, (w + cut_w) / 2, (h + cut_h) / 2)
-    canvas = photograph.resize((int(ROOM * size[0]), int(ROOM * size[1])), Image.Resampling.BICUBIC, box=box)
-    pixels = np.asarray(canvas, np.int16)
+    whole = photograph.resize((int(room * size[0]), int(room * size[1])), Image.Resampling.BICUBIC, box=box)
+    pixels = np.asarray(whole, np.int16)
     noise = np.random.default_rng(0).integers(-GRAIN, GRAIN + 1, pixels.shape, dtype=np.int16)
     return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
 
 
-def _picture(canvas, size, rng):
+def coloured(image, channels):
+    """Every channel of `image` with a brightness of its own (at most 1) and a curve of its own: `channels` has both."""
+    ramp = np.linspace(0, 1, 256)
+    return image.point([int(v) for light, power in channels for v in 255 * (light * ramp**power)])
+
+
+def _picture(whole, size, rng):
     """A crop of the canvas: a large picture keeps the canvas's scale (resizing 12 megapixels costs more than JPEG)."""
     scale = 1.0 if size[0] > 1000 else rng.uniform(0.7, ROOM)
     w, h = int(scale * size[0]), int(scale * size[1])
-    x, y = int(rng.integers(0, canvas.width - w + 1)), int(rng.integers(0, canvas.height - h + 1))
-    image = canvas.crop((x, y, x + w, y + h))
+    x, y = int(rng.integers(0, whole.width - w + 1)), int(rng.integers(0, whole.height - h + 1))
+    image = whole.crop((x, y, x + w, y + h))
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    ramp = np.linspace(0, 1, 256)
-    curves = [rng.uniform(0.7, 1.0) * ramp ** rng.uniform(0.7, 1.4) for _ in range(3)]
-    return image.point([int(v) for curve in curves for v in 255 * curve])
+    return coloured(image, [(rng.uniform(0.7, 1.0), rng.uniform(0.7, 1.4)) for _ in range(3)])
 
 
 if __name__ == "__main__":

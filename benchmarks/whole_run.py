@@ -9,6 +9,7 @@ foreign load is looked at before every run and recorded during it.
 
 import json
 import shutil
+from pathlib import Path
 
 import child
 import headstart_fit
@@ -51,8 +52,10 @@ def one_run(case, data, work):
     shutil.rmtree(home, ignore_errors=True)
     if case == "expert":
         env = child.environment(home, HF_HUB_CACHE=work / "hub", HF_HUB_OFFLINE=1)
-        done = child.run([child.PYTHON, record.HERE / "peers" / "expert.py", data, work / "expert.json"], env)
-        return {**done.figures(), "top1": json.loads((work / "expert.json").read_text())["top1"]}
+        command = [child.PYTHON, record.HERE / "peers" / "expert.py", data / "train", data / "test"]
+        done = child.run([*command, work / "expert.json"], env)
+        named = json.loads((work / "expert.json").read_text())["predictions"]
+        return {**done.figures(), "top1": sum(Path(p).parts[0] == name for p, name in named.items()) / len(named)}
     if case in ("empty", "graph"):
         shutil.rmtree(cache, ignore_errors=True)
     if case == "graph":

@@ -1,8 +1,10 @@
 """Put the embedded EfficientNet-Lite0 tensors into a local Hugging Face hub cache, for tools built on timm.
 
 python benchmarks/peers/weights.py HUB_FOLDER          then: HF_HUB_CACHE=HUB_FOLDER HF_HUB_OFFLINE=1
+python benchmarks/peers/weights.py --digest            of the tensors that timm then loads, as JSON
 """
 
+import hashlib
 import json
 import sys
 from importlib.util import find_spec
@@ -38,5 +40,16 @@ def write_hub_cache(hub: Path) -> None:
     (snapshot / "config.json").write_text(json.dumps(config, default=str))
 
 
+def digest() -> str:
+    """One hash over names, shapes and values of what `pretrained=True` gives."""
+    said = hashlib.sha256()
+    for name, tensor in sorted(timm.create_model("tf_efficientnet_lite0.in1k", pretrained=True).state_dict().items()):
+        said.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + tensor.numpy().tobytes())
+    return said.hexdigest()
+
+
 if __name__ == "__main__":
-    write_hub_cache(Path(sys.argv[1]))
+    if sys.argv[1] == "--digest":
+        print(json.dumps({"digest": digest()}))
+    else:
+        write_hub_cache(Path(sys.argv[1]))
