@@ -138,6 +138,29 @@ def evaluate(folder: str | Path, data: str | Path, *, progress: Progress | None 
     return evaluate_classifier(load(folder), Path(data), progress or Silent())
 
 
+def embed(
+    data: str | Path,
+    out: str | Path,
+    *,
+    on: str = "local",
+    backbone: str = "auto",
+    device: str = "auto",
+    rows: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Embed `data` (a folder, a CSV or Parquet list) into part files in `out`, or finish what is missing there.
+
+    `on`: "local", "ray" or "ray://HOST:PORT"; `rows`: pictures per part file. Needs the extra `[scale]`.
+    """
+    from dataclasses import asdict
+
+    from headstart.scaling.embed import embed_folder
+    from headstart.scaling.spec import Settings
+
+    settings = Settings(rows_per_chunk=rows, device=device)
+    return asdict(embed_folder(Path(data), Path(out), on, backbone, progress, settings))
+
+
 def audit(data: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
     """What is wrong with the data: unreadable pictures, duplicates, conflicts, leaks, imbalance, classes too small."""
     from headstart.judging import audit_data

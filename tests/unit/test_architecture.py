@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "reporting": {"evaluation", "run", "images"},
     "exporting": {"classifier", "engine", "artefact", "images", "data", "run"},
     "serving": {"classifier", "images", "engine", "artefact", "run"},
-    "scaling": {"data", "engine", "embedding", "finetune"},
+    "scaling": {"data", "engine", "embedding", "finetune", "backbone", "images"},
     "estimator": {"pipeline", "classifier", "data", "artefact", "run", "clock"},
     "cli": {"api", "reporting", "run", "clock"},
     "__main__": {"cli"},
@@ -57,9 +57,22 @@ HOMES = {
     "PIL": ("images/", "backbone/graph.py", "finetune/views", "reporting/", "exporting/"),
     "typer": ("cli/",), "rich": ("cli/",), "fastapi": ("serving/",), "uvicorn": ("serving/",),
     "starlette": ("serving/",), "pydantic": ("serving/",), "h11": ("serving/",), "python_multipart": ("serving/",),
-    "ray": ("scaling/",), "jinja2": ("reporting/",),
+    "ray": ("scaling/",), "fsspec": ("scaling/",), "jinja2": ("reporting/",),
 }  # fmt: skip
-HEAVY = {"torch", "timm", "torchvision", "openvino", "onnx", "sklearn", "pyarrow", "scipy", "fastapi", "uvicorn"}
+HEAVY = {
+    "torch",
+    "timm",
+    "torchvision",
+    "openvino",
+    "onnx",
+    "sklearn",
+    "pyarrow",
+    "scipy",
+    "fastapi",
+    "uvicorn",
+    "ray",
+    "fsspec",
+}
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "registry", "misc"}
 BANNED_IMPORTS = {
     "pickle",

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from headstart.cli import audit, backbones, cache, demo, evaluate, export, fit, plan, predict, report, serve
+from headstart.cli import audit, backbones, cache, demo, embed, evaluate, export, fit, plan, predict, report, serve
 from headstart.clock import process_start
 from headstart.errors import HeadstartError, MachineError
 from headstart.profile import Seconds
@@ -40,7 +40,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
     """Transfer learning on your own pictures: a frozen pretrained network, a new head, honest accuracy."""
 
 
-for _module in (fit, plan, predict, evaluate, report, export, serve, audit, demo, backbones, cache):
+for _module in (fit, plan, predict, evaluate, report, export, serve, audit, embed, demo, backbones, cache):
     app.command(_module.NAME)(_module.command)
 
 

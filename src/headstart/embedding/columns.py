@@ -84,7 +84,7 @@ def _top(logits: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.flo
         return np.zeros((len(logits), TOP), np.int16), np.zeros((len(logits), TOP), np.float16)
     with np.errstate(invalid="ignore"):
         probabilities = softmax(logits)
-    best = np.argpartition(-probabilities, TOP, axis=1)[:, :TOP]
+    best = np.argpartition(-probabilities, min(TOP, probabilities.shape[1] - 1), axis=1)[:, :TOP]
     largest = np.take_along_axis(probabilities, best, axis=1)
     order = np.argsort(-largest, axis=1, kind="stable")
     best, largest = np.take_along_axis(best, order, axis=1), np.take_along_axis(largest, order, axis=1)

@@ -1,0 +1,118 @@
+"""Kill the driver of an embedding run at random moments, twenty times: nothing is lost, nothing is done twice.
+
+Every trial begins a folder of small pictures, SIGKILLs the driver at a seeded moment (while it lists, starts its
+workers, embeds, or checks), runs the same command again to its end, and compares the folder with an undisturbed one,
+byte for byte. What the second run computed is counted picture by picture by the workers themselves.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent / "tests"
+sys.path[:0] = [str(HERE), str(TESTS)]
+
+from record import Record, arguments, spread
+
+DRIVER = """
+import sys
+from pathlib import Path
+from headstart.scaling.embed import finish_folder
+from headstart.scaling.local import LocalBackend
+finish_folder(Path(sys.argv[1]), LocalBackend(2, "fake_embedders:hashing"))
+"""
+
+
+def start(folder, count, sleep):
+    """A driver as a process of its own; its workers write the names of what they embed to `count`."""
+    environment = os.environ | {"FAKE_COUNT": str(count), "FAKE_SLEEP": str(sleep), "PYTHONPATH": str(TESTS)}
+    environment["PYTHONPATH"] += os.pathsep + str(HERE.parent / "src")
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment)
+
+
+def everything(folder):
+    """Name and content of what a finished folder holds."""
+    paths = (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock-guard")
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
+
+
+def whole_parts(folder):
+    """How many chunks of the folder have a whole part."""
+    from headstart.scaling.ledger import Ledger
+
+    ledger = Ledger(folder)
+    return len(ledger.chunks) - len(ledger.pending())
+
+
+def trial(work, paths, parsed, seconds, moment):
+    """Kill after `moment` seconds, finish, compare."""
+    from fake_embedders import begin
+
+    folder, counts = work / "emb", [work / "count-killed", work / "count-resumed"]
+    shutil.rmtree(folder, ignore_errors=True)
+    for count in counts:
+        count.unlink(missing_ok=True)
+    begin(folder, paths, parsed.rows)
+    driver = start(folder, counts[0], parsed.sleep)
+    time.sleep(moment)
+    driver.kill()
+    killed = driver.wait() < 0
+    time.sleep(0.3)  # its workers notice
+    parts = whole_parts(folder)
+    again = start(folder, counts[1], 0.0)
+    if again.wait() != 0:
+        raise SystemExit("the second run failed")
+    embedded = Counter(counts[1].read_text().split() if counts[1].exists() else [])
+    wanted = len(paths) - parts * parsed.rows
+    same = everything(folder) == everything(work / "whole")
+    only = sum(embedded.values()) == wanted and set(embedded.values()) <= {1}
+    return {
+        "moment": round(moment, 3), "share": round(moment / seconds, 3), "killed": killed, "parts_at_kill": parts,
+        "pictures_resumed": sum(embedded.values()), "only_missing": only, "same_bytes": same,
+    }  # fmt: skip
+
+
+def main():
+    parser = arguments(__doc__, needs_sets=False)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=8, help="pictures per chunk; divides --pictures [%(default)s]")
+    parser.add_argument("--sleep", type=float, default=0.01, help="seconds per picture [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0)
+    parsed = parser.parse_args()
+    from fake_embedders import begin, fake_pictures
+
+    work = parsed.work / "scale-kills"
+    shutil.rmtree(work, ignore_errors=True)
+    paths = fake_pictures(work / "in", parsed.pictures)
+    record = Record("scale-kills", "SIGKILL of the driver at random moments", parsed)
+    begin(work / "whole", paths, parsed.rows)
+    began = time.perf_counter()
+    if start(work / "whole", work / "count", parsed.sleep).wait() != 0:
+        raise SystemExit("the undisturbed run failed")
+    seconds = time.perf_counter() - began
+    rng = random.Random(parsed.seed)
+    latest = seconds
+    while len(record.runs()) < parsed.trials:
+        run = trial(work, paths, parsed, seconds, rng.uniform(0.05, 1.0) * latest)
+        if run["killed"]:
+            record.add(**run)
+        else:  # it was over before: no trial, and later moments would be none either
+            latest = min(latest, run["moment"])
+    runs = record.runs()
+    summary = {"undisturbed_seconds": round(seconds, 2), "parts_at_kill": spread(r["parts_at_kill"] for r in runs)}
+    record.note("Two cores and a sleeping embedder: this proves correctness under failure, not throughput.")
+    record.target("same bytes as undisturbed, trials", sum(r["same_bytes"] for r in runs), at_least=len(runs))
+    record.target("only missing pictures computed, trials", sum(r["only_missing"] for r in runs), at_least=len(runs))
+    record.finish({"trials": len(runs), "pictures": parsed.pictures}, summary)
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()

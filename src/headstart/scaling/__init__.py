@@ -1,0 +1,1 @@
+"""Embedding and training beyond one process: chunks, a ledger, workers (extra `[scale]`)."""
