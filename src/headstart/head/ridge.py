@@ -49,7 +49,7 @@ def sums_of(columns: Columns, rows: IntArray, labels: IntArray, n_classes: int) 
     for positions, block in columns.blocks(rows):
         total += block.sum(axis=0)
         products += block.T @ block
-        by_class += block.T @ _one_hot(labels[rows[positions]], n_classes)
+        by_class += block.T @ one_hot(labels[rows[positions]], n_classes)
     return Sums(len(rows), total, products, by_class, np.bincount(labels[rows], minlength=n_classes).astype(np.float64))
 
 
@@ -120,7 +120,7 @@ def cross_validate(
             normal = normal_of(_minus(total, sums_of(picked, held, labels, n_classes)))
             for i in primal:
                 chosen = picked.indices([place[depth] for depth in sets[i].depths])
-                part = _part(normal, chosen, sets[i].factors_of(columns))
+                part = part_of(normal, chosen, sets[i].factors_of(columns))
                 _primal(columns.pick(sets[i].depths), part, held, (i, penalties[i], receive), len(labels) - len(held))
 
         each(in_primal, parts, max(columns.n * picked.d, 2 * picked.d**2))
@@ -139,24 +139,24 @@ def fit_closed(
 ) -> LinearHead:
     """Ridge or discriminants on all rows; float64 coefficients, standardised by the rows' own moments and `factors`."""
     rows = np.arange(columns.n)
-    targets = _one_hot(labels, n_classes)
+    targets = one_hot(labels, n_classes)
     priors = targets.mean(axis=0)
     if columns.d <= columns.n:
         whole = normal_of(sums_of(columns, rows, labels, n_classes))
-        normal = _part(whole, np.arange(columns.d), factors)
-        weights = _solve(normal.covariance, normal.cross, penalty)
+        normal = part_of(whole, np.arange(columns.d), factors)
+        weights = solve(normal.covariance, normal.cross, penalty)
         mean, scale, cross = normal.mean, normal.scale, normal.cross
     else:
         X, mean, scale = _standardised(columns, rows, factors)
-        weights = X.T @ _solve(X @ X.T / len(X), (targets - priors) / len(X), penalty)
+        weights = X.T @ solve(X @ X.T / len(X), (targets - priors) / len(X), penalty)
         cross = X.T @ (targets - priors) / len(X)
-    form = _Form(priors, cross.T @ weights, len(rows))
+    form = Form(priors, cross.T @ weights, len(rows))
     turn, bias = form.turn(kind)
     return LinearHead((weights @ turn).T, bias, columns.mean + columns.scale * mean, columns.scale * scale)
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """What turns centred ridge scores into the logits of a kind; `between` is H of the module's docstring."""
 
     priors: FloatArray
@@ -174,11 +174,12 @@ class _Form:
         return turn, np.log(priors) - 0.5 * own
 
     def logits(self, scores: FloatArray, kind: str) -> FloatArray:
+        """Logits of a kind from centred ridge scores `(m, K)`."""
         turn, bias = self.turn(kind)
         return scores + bias if kind == "ridge" else scores @ turn + bias
 
 
-def _part(normal: Normal, chosen: IntArray, factors: FloatArray) -> Normal:
+def part_of(normal: Normal, chosen: IntArray, factors: FloatArray) -> Normal:
     """The equations of some columns, each standardised column multiplied by its factor."""
     if np.array_equal(chosen, np.arange(len(normal.mean))) and np.all(factors == 1.0):
         return normal
@@ -196,14 +197,14 @@ def _primal(
     k = normal.cross.shape[1]
     together = max(1, TOGETHER // k)
     for start in range(0, len(penalties), together):
-        solved = [_solve(normal.covariance, normal.cross, p) for p in penalties[start : start + together]]
+        solved = [solve(normal.covariance, normal.cross, p) for p in penalties[start : start + together]]
         weights = np.concatenate(solved, axis=1) / normal.scale[:, None]
         scores = np.empty((len(held), weights.shape[1]))
         for positions, block in columns.blocks(held):
             scores[positions] = block @ weights
         scores -= normal.mean @ weights
         for offset, solution in enumerate(solved):
-            form = _Form(normal.priors, normal.cross.T @ solution, n)
+            form = Form(normal.priors, normal.cross.T @ solution, n)
             for kind in KINDS:
                 receive(which, kind, start + offset, held, form.logits(scores[:, offset * k : (offset + 1) * k], kind))
 
@@ -220,12 +221,12 @@ def _dual(
     X, mean, scale = _standardised(columns, rows, factors)
     kernel = X @ X.T / len(rows)
     towards = ((columns.take(held, np.float64) - mean) / scale) @ X.T
-    targets = _one_hot(labels[rows], n_classes)
+    targets = one_hot(labels[rows], n_classes)
     priors = targets.mean(axis=0)
     centred = targets - priors
     for at, penalty in enumerate(penalties):
-        dual = _solve(kernel, centred / len(rows), penalty)
-        form = _Form(priors, centred.T @ (kernel @ dual), len(rows))
+        dual = solve(kernel, centred / len(rows), penalty)
+        form = Form(priors, centred.T @ (kernel @ dual), len(rows))
         scores = towards @ dual
         for kind in KINDS:
             receive(which, kind, at, held, form.logits(scores, kind))
@@ -241,7 +242,8 @@ def _standardised(columns: Columns, rows: IntArray, factors: FloatArray) -> tupl
     return X, mean, scale
 
 
-def _solve(symmetric: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
+def solve(symmetric: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
+    """(symmetric + penalty I)^-1 right."""
     # scipy's Cholesky halves a solve of 2,000 unknowns, but its own thread pool fights numpy's: 21 s instead of 0.9 s
     # for a whole screen of 187 pictures on a busy machine. One pool, one library.
     ridged = np.array(symmetric, np.float64)
@@ -261,7 +263,8 @@ def _minus(total: Sums, part: Sums) -> Sums:
     )
 
 
-def _one_hot(labels: IntArray, n_classes: int) -> FloatArray:
+def one_hot(labels: IntArray, n_classes: int) -> FloatArray:
+    """Float64 `(n, K)`."""
     targets = np.zeros((len(labels), n_classes))
     targets[np.arange(len(labels)), labels] = 1.0
     return targets
