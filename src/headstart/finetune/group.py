@@ -1,0 +1,91 @@
+"""The workers that train one network together: none but this process, those of torchrun, or those of Ray Train."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed
+
+from headstart.errors import MachineError
+
+PATIENCE = timedelta(minutes=30)  # a worker may decode its share of the pictures while the others wait
+
+
+@dataclass(frozen=True)
+class Group:
+    """A worker: its `rank` among `size`; `here` of them share its machine; it trains on `device`.
+
+    Picture i belongs to worker i mod `size`: only that one decodes it, keeps its activations and computes its gradient.
+    """
+
+    rank: int = 0
+    size: int = 1
+    here: int = 1
+    device: str = "cpu"
+
+    def owned(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of the pictures `rows` `(m,)` are this worker's."""
+        mine: NDArray[np.bool_] = rows % self.size == self.rank
+        return mine
+
+    def add(self, tensor: Tensor) -> None:
+        """Make `tensor` the sum over all workers, in place; the same bits on each, and again in another run."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+
+    def least(self, number: int) -> int:
+        """The smallest of the workers' numbers."""
+        return self._agreed(number, distributed.ReduceOp.MIN)
+
+    def most(self, number: int) -> int:
+        """The largest of the workers' numbers."""
+        return self._agreed(number, distributed.ReduceOp.MAX)
+
+    def _agreed(self, number: int, how: Any) -> int:
+        if self.size == 1:
+            return number
+        tensor = torch.tensor([number], dtype=torch.int64, device=self.device)
+        distributed.all_reduce(tensor, how)
+        return int(tensor.item())
+
+
+@contextmanager
+def joined() -> Iterator[Group]:
+    """The group this process was started in: by torchrun (its environment), by Ray Train (begun already), or alone.
+
+    Gloo on processors, NCCL where there is CUDA. MachineError when the others cannot be reached.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if distributed.is_available() and distributed.is_initialized():
+        yield Group(distributed.get_rank(), distributed.get_world_size(), here, _device(None))
+    elif {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
+        device = _device(int(os.environ.get("LOCAL_RANK", "0")))
+        try:
+            distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise MachineError(
+                f"the other workers cannot be reached ({error}): is every machine's torchrun up?"
+            ) from None
+        try:
+            yield Group(distributed.get_rank(), distributed.get_world_size(), here, device)
+        finally:
+            distributed.destroy_process_group()
+    else:
+        yield Group(device=_device(None))
+
+
+def _device(local: int | None) -> str:
+    """The CUDA device of worker `local` of this machine; None: the one that is current."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    if local is not None:
+        torch.cuda.set_device(local)
+    return f"cuda:{torch.cuda.current_device()}"
