@@ -6,7 +6,7 @@ the sum of the other folds: cross-validation and the final head are exact, the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,6 @@ class Block:
         """Some depths side by side `(m, sum of dims)`."""
         picked = [self.matrices[i] for i in depths]
         return picked[0] if len(picked) == 1 else np.concatenate(picked, axis=1)
-
-
-Pass = Callable[[], Iterable[Block]]  # every row once, whenever it is called
 
 
 @dataclass(frozen=True)
@@ -147,11 +144,3 @@ def held_out(block: Block, heads: Sequence[LinearHead], depths: Sequence[int]) -
         rows = np.flatnonzero(block.folds == fold)
         logits[rows] = heads[fold].logits(X[rows])
     return logits
-
-
-def out_of_fold(
-    blocks: Iterable[Block], heads: Sequence[LinearHead], depths: Sequence[int]
-) -> Iterator[tuple[Block, FloatArray]]:
-    """A pass with the held-out logits `(m, C)` of every block."""
-    for block in blocks:
-        yield block, held_out(block, heads, depths)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.head.columns import columns_of
 from headstart.head.ridge import KINDS, DepthSet, cross_validate, fit_closed
-from headstart.head.streamed import Block, Variant, held_out, out_of_fold, stacked, sums_by_fold
+from headstart.head.streamed import Block, Variant, held_out, stacked, sums_by_fold
 from headstart.head.streamed_logistic import batch_rows, fit_streamed_logistic
 
 DIMS, K, FOLDS = (6, 10), 4, 5
@@ -66,8 +66,8 @@ def test_the_same_held_out_logits_as_in_memory():
     sums = sums_of_world(matrices, labels, folds)
     variants = [Variant(kind, p) for kind in KINDS for p in PENALTIES]
     heads = [stacked(sums, sums.training(fold), BOTH, variants) for fold in range(FOLDS)]
-    for block, logits in out_of_fold(blocks_of(matrices, labels, folds), heads, BOTH.depths):
-        logits = logits.reshape(len(block), len(variants), K)
+    for block in blocks_of(matrices, labels, folds):
+        logits = held_out(block, heads, BOTH.depths).reshape(len(block), len(variants), K)
         for v, variant in enumerate(variants):
             one = wanted[variant.kind, PENALTIES.index(variant.penalty)][block.rows]
             assert np.allclose(logits[:, v], one, atol=2e-4 * np.abs(one).max())
