@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from headstart import errors
-from headstart.errors import HeadstartError, MachineError
+from headstart.errors import MachineError
+from headstart.scaling.answers import Answer, checked
 from headstart.scaling.worker import Done
 
 _KILLED = "killed by signal"
@@ -81,7 +81,7 @@ class Child:
             self._process.stdout.close()
             self._said.close()
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, question: dict[str, Any]) -> Answer:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise ChildDiedError("no pipes")
@@ -93,7 +93,7 @@ class Child:
             raise ChildDiedError(self._how(str(error))) from None
         if not line.endswith(b"\n"):
             raise ChildDiedError(self._how("no answer"))
-        return _checked(line)
+        return checked(json.loads(line))
 
     def wait_ready(self) -> None:
         """Wait until the worker has its engine. Raises ChildNotReadyError, MachineError; ChildDiedError after `end`."""
@@ -111,7 +111,7 @@ class Child:
             if how.startswith(_KILLED):
                 raise ChildNotReadyError(how)
             raise MachineError(f"a worker process cannot start ({how})")
-        _checked(line)
+        checked(json.loads(line))
 
     def _how(self, what: str) -> str:
         try:
@@ -143,12 +143,3 @@ def started(folder: Path, embedder: str | None, keep: Callable[[Child], None]) -
             child.end()
             raise
     raise MachineError(f"a worker process cannot start ({how}, {_STARTS} times): is there enough memory?")
-
-
-def _checked(line: bytes) -> dict[str, Any]:
-    """An answer; raises the worker's error as its own kind."""
-    answer: dict[str, Any] = json.loads(line)
-    if "error" in answer:
-        raised: HeadstartError = getattr(errors, answer["error"], MachineError)(answer["message"])
-        raise raised
-    return answer

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from headstart.errors import DataError, HeadstartError, MachineError, UsageError
+from headstart.errors import HeadstartError
+from headstart.scaling.answers import Answer, refusal
 from headstart.scaling.worker import Worker
 
 
@@ -29,30 +30,24 @@ def main(folder: Path, embedder: str | None) -> None:
             worker.prepare()
             _say(out, {"ready": True})
         except HeadstartError as error:
-            _say(out, {"error": _kind(error), "message": str(error)})
+            _say(out, refusal(error))
             return
         while True:
             question = questions.get()
             try:
                 _say(out, _answer(worker, question))
             except HeadstartError as error:
-                _say(out, {"error": _kind(error), "message": str(error)})
+                _say(out, refusal(error))
 
 
-def _answer(worker: Worker, question: dict[str, Any]) -> dict[str, Any]:
+def _answer(worker: Worker, question: dict[str, Any]) -> Answer:
     if "into" not in question:
         return asdict(worker.run(question["chunk"]))
     worker.run_piece(question["chunk"], question["start"], question["stop"], Path(question["into"]))
     return {}
 
 
-def _kind(error: HeadstartError) -> str:
-    return next(
-        (kind.__name__ for kind in (UsageError, DataError, MachineError) if isinstance(error, kind)), "MachineError"
-    )
-
-
-def _say(out: IO[bytes], answer: dict[str, Any]) -> None:
+def _say(out: IO[bytes], answer: Answer) -> None:
     out.write(json.dumps(answer).encode() + b"\n")
     out.flush()
 

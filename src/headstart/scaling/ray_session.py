@@ -1,0 +1,145 @@
+"""A connection to Ray: the one that is asked for, the one of this machine, or one started for this command only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TextIO, cast
+
+from headstart.engine.cores import usable_cores
+from headstart.errors import MachineError
+from headstart.images.printable import printable
+from headstart.scaling.extra import scale_package
+
+_STORE = 80_000_000  # bytes of Ray's object store, near the least it takes: pictures and vectors do not go through it
+_SHORT = "/tmp"  # noqa: S108 - Ray's sockets lie below it, and a socket's path may have 100 letters; mkdtemp is private
+
+
+@contextmanager
+def connected(on: str) -> Iterator[Any]:
+    """The module ray, connected to what `on` says; what was started here is gone afterwards.
+
+    `ray`: the Ray of RAY_ADDRESS, or the one that `ray start` announced on this machine; without one, Ray is started
+    for this process on the loopback interface, with token authentication and without dashboard. `ray://HOST:PORT`: a
+    cluster, through the Ray client. A Ray that this process is connected to already is used and left as it is.
+    Raises MachineError, one line: no Ray installed, nothing answers, another token, another version.
+    """
+    if os.name == "nt":
+        raise MachineError("Ray on Windows is not supported here: say --on local, or work in WSL")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, and for what Ray starts
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what it holds back comes from our own thread, at the end
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself; else it warns
+    ray = scale_package("ray")
+    if ray.is_initialized():
+        yield ray
+        return
+    with _own_signals(), redirect_stdout(cast("TextIO", _WithoutRay(sys.stdout))):
+        scratch = None
+        try:
+            scratch = _connect(ray, on)
+            yield ray
+        finally:
+            ray.shutdown()
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _connect(ray: Any, on: str) -> str | None:
+    """Connect; the folder of a Ray that was started here."""
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = on if on.startswith("ray://") else _announced()
+    if on.startswith("ray://"):
+        scale_package("grpc")
+    scratch = None
+    try:
+        if address is None:
+            scratch = _secure()
+            ray.init(
+                "local",
+                include_dashboard=False,
+                num_cpus=usable_cores(),
+                object_store_memory=_STORE,
+                _temp_dir=scratch,
+                **quiet,
+            )
+        else:  # without an argument Ray also looks for the token of this machine
+            ray.init(address if on.startswith("ray://") else None, **quiet)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        where = f"Ray at {address}" if address else "Ray cannot be started"
+        raise MachineError(f"{where}: {_reason(error)}") from None
+    return scratch
+
+
+def _announced() -> str | None:
+    """The address of the Ray that RAY_ADDRESS or `ray start` on this machine names, if any."""
+    services = scale_package("ray._private.services")
+    try:
+        found: str | None = services.canonicalize_bootstrap_address(None)
+    except ValueError as error:
+        raise MachineError(f"RAY_ADDRESS: {error}") from None
+    return found
+
+
+def _secure() -> str:
+    """Prepare for a Ray of our own: loopback only, a token that no file holds, a folder of its own (returned)."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    raylet = scale_package("ray._raylet")  # has read these variables, and perhaps another token's file, by now
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+    # Ray's switch for systems on which it does not form clusters makes every one of its processes listen on 127.0.0.1.
+    constants = scale_package("ray._private.ray_constants")
+    os.environ[constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    constants.ENABLE_RAY_CLUSTER = False
+    return tempfile.mkdtemp(prefix="headstart-ray-", dir=_SHORT)
+
+
+def _reason(error: Exception) -> str:
+    """One line of what Ray says, and what to do about the usual faults."""
+    text = " ".join(printable(str(error)).split())
+    if "oken" in text and "uthenticat" in text:
+        return (
+            "it wants its token: set RAY_AUTH_MODE=token and put the token of the cluster into RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token (ray get-auth-token shows it)"
+        )
+    if isinstance(error, ConnectionError):
+        return f"nothing answers there ({text[:160]}): is the cluster running, is the address right?"
+    return f"{text[:300]}"
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put the handler of SIGTERM back that Ray replaces."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if main else None
+    try:
+        yield
+    finally:
+        if main and before is not None:
+            with suppress(ValueError):
+                signal.signal(signal.SIGTERM, before)
+
+
+class _WithoutRay:
+    """Standard output without what Ray's own threads print there: it belongs to the command."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Pass `text` on unless a thread of Ray says it."""
+        return len(text) if threading.current_thread().name.startswith("ray_") else self._out.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
