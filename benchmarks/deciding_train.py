@@ -223,6 +223,7 @@ class Lessons:
         from headstart.finetune.loop import DivergedError, Lesson
         from headstart.finetune.loop import train as run
         from headstart.finetune.memory import keep_memory
+        from headstart.finetune.precision import precisions
         from headstart.finetune.schedule import Recipe
         from headstart.finetune.tail import PIXELS, Tail
 
@@ -232,9 +233,11 @@ class Lessons:
         if tail.cut == PIXELS:
             keep_memory()
         facts = {"start": _told(self.start.candidate), "views": [v.flip for v in learned.views(tail.cut)]}
+        facts["precision"] = precisions("cpu")[0]
         started = time.perf_counter()
         try:
-            course = run(tail, Lesson(learned, labels, rows, rows[:0]), Recipe(rate, EPOCHS, seed=self.seed))
+            recipe = Recipe(rate, EPOCHS, precision=precisions("cpu")[0], seed=self.seed)
+            course = run(tail, Lesson(learned, labels, rows, rows[:0]), recipe)
         except DivergedError as error:
             return None, {**facts, "failed": str(error)}  # right nowhere
         facts |= {"steps": course.steps, "training_seconds": time.perf_counter() - started}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from headstart.howmuch.similarity import Similarity
 from headstart.looking import first_look
 from headstart.progress import Progress
 from headstart.training import Trainer, flip_notes
+
+if TYPE_CHECKING:
+    from headstart.finetune.cost import Shapes
 
 MEASURED = 16  # pictures
 DEAR = ("norms", "all", "scratch")  # amounts that read pixels
@@ -95,8 +98,7 @@ def measured_costs(
 
     What reads pixels is measured only where there is time to use it; its cost is else guessed from the last stages.
     """
-    from headstart.finetune.cost import Shapes, measure_training
-    from headstart.finetune.cutcache import cut_shapes
+    from headstart.finetune.cost import measure_training
     from headstart.finetune.prefixcost import measure_prefix
     from headstart.finetune.tail import cut_of
     from headstart.finetune.trainable import can_start_again
@@ -113,8 +115,7 @@ def measured_costs(
         some = [sources[i] for i in np.linspace(0, len(sources) - 1, min(MEASURED, len(sources))).astype(int)]
         front = [max(c for c in cuts.values())] if max(cuts.values()) > 0 else []
         prefix = measure_prefix(some, ground.backbone, front, trainer.views)
-        maps = {c: s.map for c, s in cut_shapes(ground.backbone, sorted({c for c in cuts.values() if c})).items()}
-        shapes = Shapes(ground.backbone.preprocessing.side, maps, tuple(d.dim for d in depths), trainer.device)
+        shapes = _shapes(trainer, sorted({c for c in cuts.values() if c}), allowance.in_steps)
     began = time.perf_counter()
     trainer.heads.of((0, int(np.unique(ground.split.folds[0][ground.split.folds[0] >= 0])[0])))
     setup = time.perf_counter() - began
@@ -136,7 +137,7 @@ def measured_costs(
         except (MemoryError, RuntimeError):
             trainer.say(f"not enough memory to train {amount}")
             continue
-        trainer.precision[amount] = cost.precision if not allowance.in_steps else "bf16"
+        trainer.precision[amount] = cost.precision
         found[amount] = AmountCost(cost.train, cost.judge, setup, once)
         deepest = amount if amount not in DEAR else deepest
     if "extra" in amounts:
@@ -144,6 +145,18 @@ def measured_costs(
     if cuts and not found:
         raise MemoryError("not enough memory to train anything but a head")
     return found
+
+
+def _shapes(trainer: Trainer, cuts: list[int], in_steps: bool) -> Shapes:
+    """What the measurement of training needs to know; counted in steps, the precision is not left to a measurement."""
+    from headstart.finetune.cost import Shapes
+    from headstart.finetune.cutcache import cut_shapes
+    from headstart.finetune.precision import precisions
+
+    backbone, possible = trainer.ground.backbone, precisions(trainer.device)
+    maps = {c: s.map for c, s in cut_shapes(backbone, cuts).items()}
+    dims = tuple(d.dim for d in backbone.depths)
+    return Shapes(backbone.preprocessing.side, maps, dims, trainer.device, possible[:1] if in_steps else possible)
 
 
 def _layers_cost(trainer: Trainer, layers: tuple[int, ...], setup: float) -> AmountCost:

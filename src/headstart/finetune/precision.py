@@ -1,0 +1,24 @@
+"""Which precisions a device can train in at speed, the preferred one first. What it only emulates is not among them."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+
+
+def precisions(device: str) -> tuple[str, ...]:
+    """`("bf16", "fp32")`, or `("fp32",)` where bfloat16 has no instructions of its own.
+
+    An x86 processor without them computes in fp32 and rounds: on two cores of a Xeon with AVX-512 but without
+    AVX512_BF16 the last stage trained at a tenth of its fp32 speed, and only trying it out cost seconds of a budget.
+    """
+    if device == "cuda":
+        return ("bf16", "fp32") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp32",)
+    ask = getattr(torch.cpu, "get_capabilities", None)  # not in the oldest torch that is allowed
+    if ask is not None and device == "cpu" and platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
+        capabilities = ask()
+        return ("bf16", "fp32") if any(capabilities.get(name) for name in BF16_INSTRUCTIONS) else ("fp32",)
+    return ("bf16", "fp32")  # not known from here: both are measured
