@@ -65,9 +65,9 @@ def joined() -> Iterator[Group]:
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if distributed.is_available() and distributed.is_initialized():
-        yield Group(distributed.get_rank(), distributed.get_world_size(), here, _device(None))
+        yield Group(distributed.get_rank(), distributed.get_world_size(), here, device_of_this_process())
     elif {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
-        device = _device(int(os.environ.get("LOCAL_RANK", "0")))
+        device = device_of_this_process(int(os.environ.get("LOCAL_RANK", "0")))
         try:
             distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
@@ -79,11 +79,11 @@ def joined() -> Iterator[Group]:
         finally:
             distributed.destroy_process_group()
     else:
-        yield Group(device=_device(None))
+        yield Group(device=device_of_this_process())
 
 
-def _device(local: int | None) -> str:
-    """The CUDA device of worker `local` of this machine; None: the one that is current."""
+def device_of_this_process(local: int | None = None) -> str:
+    """The CUDA device that is current, or that of worker `local` of this machine; "cpu" without CUDA."""
     if not torch.cuda.is_available():
         return "cpu"
     if local is not None:

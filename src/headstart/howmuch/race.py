@@ -45,10 +45,15 @@ class Step:
 
 @dataclass(frozen=True)
 class RaceOptions:
-    """`ledger` keeps units over a kill; `tell` is called after every unit."""
+    """`ledger` keeps units over a kill; `tell` is called after every unit.
+
+    `ahead` is told which units are wanted next, in order of use; the runner does `at_once` of them together.
+    """
 
     ledger: Ledger | None = None
     tell: Callable[[Step], None] | None = None
+    ahead: Callable[[list[tuple[Arm, int, int]]], None] | None = None
+    at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class _Race:
         self._racing = [x for x in self._lanes if x.arm.train != "scratch" or plan.pinned == "scratch"]
         self._prepared: set[str] = set()  # amounts whose cut cache is filled
         self._late = False
+        self._at_once = 1 if allowance.in_steps else self._options.at_once
         self._seconds = 0.0
         parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
         self._units = [(r, f) for r, of_repeat in enumerate(parts) for f in of_repeat]
@@ -149,7 +155,9 @@ class _Race:
             alive = self._alive()
             if not alive:
                 break
-            for lane in self._keep(alive, done, target):
+            kept = self._keep(alive, done, target)
+            self._announce(kept, target)
+            for lane in kept:
                 self._more(lane, target)
             done = target
 
@@ -161,6 +169,8 @@ class _Race:
         """
         waiting = [lane for lane in self._racing if lane.alive and not lane.units]
         starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
+        costs = np.cumsum([self._unit(lane) for lane in waiting]) / self._at_once + self._refits(*waiting)
+        self._announce(waiting[: sum(self._allowance.fits(cost) for cost in costs)], 1)
         for lane in waiting:
             need = self._unit(lane) + self._refits(lane)
             if not self._allowance.fits(need) and not self._free(lane):
@@ -184,7 +194,7 @@ class _Race:
         order = self._drop_beaten(self._order(alive), done)
         count = min(len(order), max(2, (len(order) + 1) // 2)) if target <= self._once_through else min(len(order), 2)
         if target <= self._once_through:
-            rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order])
+            rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order]) / self._at_once
             count = max(count, int(np.searchsorted(rest, ROOMY * self._allowance.left(), side="right")))
         while count > 1 and not self._allowance.fits(self._rung_cost(order[:count], target)):
             count, self._late = count - 1, True
@@ -196,7 +206,14 @@ class _Race:
     def _rung_cost(self, lanes: list[Lane], target: int) -> float:
         """All of a rung, and the rest of the folds for the first of `lanes`."""
         cost = sum(self._unit(x) * max(0, target - len(x.units)) for x in lanes)
-        return cost + self._unit(lanes[0]) * max(0, self._once_through - target) + self._refits(*lanes)
+        cost += self._unit(lanes[0]) * max(0, self._once_through - target)
+        return cost / self._at_once + self._refits(*lanes)
+
+    def _announce(self, lanes: list[Lane], target: int) -> None:
+        """Let the runner begin everything up to `target` units per lane that is not kept already."""
+        ledger, units = self._options.ledger, [(x.arm, *u) for x in lanes for u in self._units[len(x.units) : target]]
+        if self._options.ahead is not None:
+            self._options.ahead([unit for unit in units if ledger is None or ledger.read(*unit) is None])
 
     def _more(self, lane: Lane, target: int) -> None:
         """Units of a lane up to `target`, as far as the time allows."""
@@ -243,14 +260,14 @@ class _Race:
         """One unit: read back or run, kept, counted, scored."""
         repeat, fold = self._units[len(lane.units)]
         ledger = self._options.ledger
-        predicted = self._predicted(lane)
+        predicted = self._predicted(lane) if self._at_once == 1 else lane.planned.unit
         found = None if ledger is None else ledger.read(lane.arm, repeat, fold)
         before = self._allowance.left()
         result = found or self._run(lane.arm, repeat, fold)
         seconds = before - self._allowance.left()
         if found is None and ledger is not None:
             ledger.write(lane.arm, repeat, fold, result)
-        if found is not None or self._allowance.in_steps:
+        if found is not None or self._allowance.in_steps or self._at_once > 1:
             seconds = float(result.seconds[-1]) if len(result.seconds) else 0.0
         self._prepared.add(lane.kind)
         self._allowance.spend(lane.kind, predicted, 0.0 if result.failed else seconds, result.steps)

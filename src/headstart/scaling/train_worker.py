@@ -34,7 +34,7 @@ _ROOM_TO_KEEP = 3 * 2**29  # as in training.py
 
 
 def run_job(folder: Path, every: int = EVERY, tell: Told | None = None) -> None:
-    """Do the job in `folder`, or go on with it, together with the other processes of this group; rank 0 leaves the result.
+    """Do the job in `folder`, or go on with it, together with the other processes of the group; rank 0 leaves a result.
 
     The group is that of torchrun or of Ray Train, or this process alone (`finetune.group.joined`). Raises MachineError,
     DataError (a picture is gone), DivergedError, MemoryError, and RuntimeError when another worker died.
