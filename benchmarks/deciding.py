@@ -2,13 +2,15 @@
 
     python benchmarks/deciding.py --sets SETS --estimate
     python benchmarks/deciding.py --sets SETS --minutes 50        # again and again, until nothing is left
+    python benchmarks/deciding.py --sets SETS --pack              # keep what is finished in the repository
     python benchmarks/deciding.py --sets SETS --summary
 
 Grid: six sets x {full, 20, 5 per class}, at most 600 training pictures; head on the last layer, the best single depth
 and all depths; norms, last-1, last-2, last-3 at two rates, all at one, 8 epochs; two seeds. Everything that is not
 trained on is test. The reference is chosen on half of the test pictures and scored on the other half. What is finished
-stays in the work folder, whatever is committed, as long as the code that decides it is the same. The reference does
-not mind other load; the choice has a wall-clock budget and wants a quiet machine. Some 5 hours of two cores.
+stays in the work folder (`--pack`: in records/deciding-entries.jsonl, for other machines), whatever is committed, as
+long as the code that decides it is the same. The reference does not mind other load; the choice has a wall-clock budget
+and wants a quiet machine. Some 5 hours of two cores.
 """
 
 import shutil
@@ -16,6 +18,7 @@ import time
 
 import deciding_cells
 import deciding_choice
+import deciding_entries
 import deciding_score
 import deciding_train
 import record
@@ -34,12 +37,16 @@ def main():
     parser.add_argument("--backbone", default="auto", help="of the choice: auto as users have it, or pinned [auto]")
     parser.add_argument("--estimate", action="store_true", help="only say what is left to do and how long that takes")
     parser.add_argument("--summary", action="store_true", help="only sum up; a record when the grid is complete")
+    parser.add_argument("--pack", action="store_true", help="only put the reference's results into the repository")
     parser.add_argument(
         "--any-code", action="store_true", help="results of other code count where this code's are missing"
     )
     a = parser.parse_args()
     if unknown := set(a.candidates) - {*deciding_train.CANDIDATES, deciding_train.OWN_HEAD}:
         raise SystemExit(f"no candidate {min(unknown)}: {', '.join(deciding_train.CANDIDATES)}")
+    if a.pack:
+        print(f"{deciding_entries.pack(a.work / 'deciding', ['reference'])} results are in the repository")
+        return
     grid = Grid(a)
     if not a.summary:
         estimate(grid)

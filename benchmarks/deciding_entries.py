@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import origin
 
+PACKED = Path(__file__).resolve().parent / "records" / "deciding-entries.jsonl"
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -34,11 +36,16 @@ class Unit:
         return work / self.part / self.draw / f"{self.what}-s{self.seed}-{self.digest}-{self.key}.json"
 
     def read(self, work):
-        """The entry, or None."""
+        """The entry, from the work folder or from the repository; None when it is in neither."""
         try:
             return json.loads(self.file(work).read_text("utf-8"))
         except (OSError, ValueError):
-            return None
+            return packed().get(self.name)
+
+    @property
+    def name(self):
+        """What the entry is called, in a work folder and in the repository."""
+        return str(self.file(Path()))
 
     def write(self, work, right, **facts):
         """Keep `right` (bools, one per test picture) and plain `facts`, at once or not at all."""
@@ -61,6 +68,24 @@ class Unit:
             entry = json.loads(file.read_text("utf-8"))
             found.append((entry["at"], entry))
         return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+@cache
+def packed():
+    """{name: entry} of what the repository keeps of unfinished grids: nobody has the hours in one piece."""
+    lines = PACKED.read_text("utf-8").splitlines() if PACKED.is_file() else []
+    return dict(json.loads(line) for line in lines)
+
+
+def pack(work, parts):
+    """Put the entries of `parts` in the work folder into the repository; how many it holds then."""
+    entries = dict(packed())
+    for file in (f for part in parts for f in sorted((work / part).glob("*/*.json"))):
+        entries[str(file.relative_to(work))] = json.loads(file.read_text("utf-8"))
+    temporary = PACKED.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(item) + "\n" for item in sorted(entries.items())), "utf-8")
+    temporary.replace(PACKED)
+    return len(entries)
 
 
 def right_of(entry):
