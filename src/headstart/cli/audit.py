@@ -37,6 +37,8 @@ def command(
         typer.echo(f"[{finding['severity']}] {finding['title']}")
         if finding["detail"]:
             typer.echo(f"    {finding['detail']}")
+        if finding["advice"]:
+            typer.echo(f"    {finding['advice']}")
         for item in finding["items"][:5]:
             typer.echo(f"    {item}")
         if len(finding["items"]) > 5:

@@ -25,13 +25,22 @@ OVERCONFIDENT = 0.05  # mean probability above accuracy, beyond noise
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know. `severity` "issue" = the result is at risk, "tip" = it could be better; `items` are names."""
+    """One thing to know, and `advice`, what to do about it. `items` are names.
+
+    `severity` "issue" = the result is at risk, "tip" = it could be better.
+    """
 
     code: str
     severity: Literal["issue", "tip"]
     title: str
     detail: str = ""
     items: tuple[str, ...] = ()
+    advice: str = ""
+
+
+def share(fraction: float, digits: int = 0) -> str:
+    """0.8537 -> "85 %"."""
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def imbalance(
@@ -45,11 +54,10 @@ def imbalance(
     pays = top1 is not None and balanced is not None and top1 - balanced > MISSED_CLASS
     detail = f"{classes[largest]} has {counts[largest]} pictures, {classes[smallest]} has {counts[smallest]}."
     if top1 is not None and balanced is not None:
-        detail += f" Top-1 is {top1:.1%}, the mean over classes {balanced:.1%}."
-    if pays:
-        detail += " More pictures of the small classes would help most."
+        detail += f" {share(top1, 1)} of all pictures are right, {share(balanced, 1)} in the mean over classes."
+    advice = "More pictures of the small classes would help most." if pays else "Read the figures of every class apart."
     title = f"classes differ {present.max() / present.min():.0f}-fold in size"
-    return Finding("imbalance", "issue" if pays else "tip", title, detail, (classes[smallest],))
+    return Finding("imbalance", "issue" if pays else "tip", title, detail, (classes[smallest],), advice)
 
 
 def small_classes(counts: IntArray, classes: Sequence[str]) -> Finding | None:
@@ -58,7 +66,8 @@ def small_classes(counts: IntArray, classes: Sequence[str]) -> Finding | None:
     if not found:
         return None
     title = f"{_classes(len(found))} fewer than {SMALL_CLASS} pictures"
-    return Finding("small_class", "tip", title, "Their accuracy is little more than a guess.", tuple(found))
+    detail, advice = "Their accuracy is little more than a guess.", "Take more pictures of them, twenty if you can."
+    return Finding("small_class", "tip", title, detail, tuple(found), advice)
 
 
 def single_pictures(counts: IntArray, classes: Sequence[str]) -> Finding | None:
@@ -66,8 +75,12 @@ def single_pictures(counts: IntArray, classes: Sequence[str]) -> Finding | None:
     found = [classes[int(i)] for i in np.flatnonzero(np.asarray(counts) == 1)]
     if not found:
         return None
-    detail = "The picture is learned from, and no accuracy can be given for its class. Two pictures are the least."
-    return Finding("single_picture_class", "issue", f"{_classes(len(found))} a single picture", detail, tuple(found))
+    detail = "The picture is learned from, and no accuracy can be given for its class."
+    title, advice = (
+        f"{_classes(len(found))} a single picture",
+        "Add pictures, two are the least, or leave the class out.",
+    )
+    return Finding("single_picture_class", "issue", title, detail, tuple(found), advice)
 
 
 def no_better_than_guessing(
@@ -84,11 +97,9 @@ def no_better_than_guessing(
     if compared.difference > 0 and compared.p_better >= 0.975:
         return None
     title = "no better than guessing"
-    detail = (
-        f"{right.mean():.1%} right, always saying the most frequent class gives {baseline.mean():.1%}. "
-        "Are the labels right, and can a person tell the classes apart in these pictures?"
-    )
-    return Finding("no_better_than_guessing", "issue", title, detail)
+    detail = f"{share(right.mean(), 1)} right, always saying the most frequent class gives {share(baseline.mean(), 1)}."
+    advice = "Are the labels right, and can a person tell the classes apart in these pictures?"
+    return Finding("no_better_than_guessing", "issue", title, detail, advice=advice)
 
 
 def series_drop(main_top1: float, series_top1: float, how: str, against_main: Comparison) -> Finding | None:
@@ -99,10 +110,11 @@ def series_drop(main_top1: float, series_top1: float, how: str, against_main: Co
     if against_main.high >= 0:
         return None
     detail = (
-        f"Judged on whole series left out ({how}) {series_top1:.1%} are right, on shuffled pictures {main_top1:.1%}. "
-        f"Give a group column; on a new series expect {series_top1:.1%}."
+        f"Judged on whole series left out ({how}) {share(series_top1, 1)} are right, on shuffled pictures "
+        f"{share(main_top1, 1)}. On a new series expect {share(series_top1, 1)}."
     )
-    return Finding("series", "issue", "your pictures come in series", detail)
+    advice = "Give a group column that names the series of every picture."
+    return Finding("series", "issue", "your pictures come in series", detail, advice=advice)
 
 
 def over_confident(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> Finding | None:
@@ -116,10 +128,11 @@ def over_confident(logits: FloatArray, labels: IntArray, temperature: float = 1.
         return None
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))
     detail = (
-        f"Mean probability {probabilities.max(axis=1).mean():.1%}, right {accuracy:.1%}; "
-        f"calibration error {ece(probabilities, labels):.3f}. Do not read the probabilities as chances."
+        f"Mean probability {share(probabilities.max(axis=1).mean(), 1)}, right {share(accuracy, 1)}; "
+        f"calibration error {ece(probabilities, labels):.3f}."
     )
-    return Finding("over_confident", "issue", "probabilities are too high", detail)
+    advice = "Do not read the probabilities as chances."
+    return Finding("over_confident", "issue", "probabilities are too high", detail, advice=advice)
 
 
 def duplicates(groups: Sequence[Sequence[str]], near: bool = False) -> Finding | None:
@@ -129,9 +142,15 @@ def duplicates(groups: Sequence[Sequence[str]], near: bool = False) -> Finding |
     count = sum(len(g) for g in groups)
     kind = "nearly the same" if near else "exact copies"
     detail = "Each group stays in one fold, so that no picture is judged by its own copy."
+    advice = "Nothing has to be done; a copy teaches nothing, so it may go."
+    if near:
+        advice = "Nothing has to be done. Where they show one thing, a group column says so for all pictures."
     items = tuple(" = ".join(g) for g in groups)
-    code = "near_duplicates" if near else "duplicates"
-    return Finding(code, "tip", f"{count} pictures in {len(groups)} groups are {kind}", detail, items)
+    code, sets = (
+        "near_duplicates" if near else "duplicates",
+        "one group" if len(groups) == 1 else f"{len(groups)} groups",
+    )
+    return Finding(code, "tip", f"{count} pictures in {sets} are {kind}", detail, items, advice)
 
 
 def large_groups(groups: Sequence[Sequence[str]]) -> Finding | None:
@@ -140,7 +159,9 @@ def large_groups(groups: Sequence[Sequence[str]]) -> Finding | None:
         return None
     detail = "More than 1 % of the data look nearly the same; they are treated as different pictures."
     items = tuple(f"{len(g)} pictures like {g[0]}" for g in groups)
-    return Finding("large_near_duplicates", "tip", f"{len(groups)} very large groups look alike", detail, items)
+    title = "one very large group looks alike" if len(groups) == 1 else f"{len(groups)} very large groups look alike"
+    advice = "Look at some of each: where they show one thing, remove all but a few or give a group column."
+    return Finding("large_near_duplicates", "tip", title, detail, items, advice)
 
 
 def conflicts(names: Sequence[str]) -> Finding | None:
@@ -148,15 +169,19 @@ def conflicts(names: Sequence[str]) -> Finding | None:
     if not names:
         return None
     title = f"{len(names)} pictures are in two classes at once"
-    return Finding("conflicts", "issue", title, "Same pixels, different labels: left out of training.", tuple(names))
+    detail = "Same pixels, different labels: left out of training."
+    advice = "Keep each in the class where it belongs and delete the other copy."
+    return Finding("conflicts", "issue", title, detail, tuple(names), advice)
 
 
 def leaks(names: Sequence[str]) -> Finding | None:
     """Test pictures with the pixels of a training picture; left out of the test figure."""
     if not names:
         return None
+    some = "1 test picture is" if len(names) == 1 else f"{len(names)} test pictures are"
     detail = "Same pixels as a training picture: left out of the test figure."
-    return Finding("leaks", "issue", f"{len(names)} test pictures are in the training part too", detail, tuple(names))
+    advice = "Remove them from one of the two parts, and ask how they came into both."
+    return Finding("leaks", "issue", f"{some} in the training part too", detail, tuple(names), advice)
 
 
 def bad_pictures(reasons: Sequence[tuple[str, str]]) -> Finding | None:
@@ -165,7 +190,8 @@ def bad_pictures(reasons: Sequence[tuple[str, str]]) -> Finding | None:
         return None
     items = tuple(f"{name}: {reason}" for name, reason in reasons)
     plural = "picture" if len(reasons) == 1 else "pictures"
-    return Finding("bad_images", "issue", f"{len(reasons)} {plural} cannot be read", "Skipped.", items)
+    advice = "Save them once more from the original, or delete them."
+    return Finding("bad_images", "issue", f"{len(reasons)} {plural} cannot be read", "Skipped.", items, advice)
 
 
 def _classes(count: int) -> str:

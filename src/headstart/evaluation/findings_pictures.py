@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from headstart.evaluation.findings import Finding
+from headstart.evaluation.findings import Finding, share
 from headstart.evaluation.intervals import wilson
 from headstart.evaluation.quality import Oddity
 from headstart.evaluation.suspects import Noise
 
 MANY_WRONG = 0.01  # share of wrong labels, at least (95 %), from which the result is at risk
 FEW_WRONG = 3  # labels named, below which it is a tip whatever the share
+NOTICED = 0.005  # difference of two shares that a reader sees
 FOLLOWS = 0.65  # share of swaps that follow the frame, at least (95 %)
 MOST_OF_IT = 0.7  # share of what whole pictures gain over the baseline that frames alone must gain
 
@@ -42,12 +43,14 @@ def odd_pictures(oddity: Oddity, names: Sequence[str]) -> Finding:
     """Pictures of one odd trait that are wrong more often than others of their class; `names` of all pictures."""
     one, several, advice = _ODD[oddity.code]
     n = len(oddity.rows)
-    title = f"{n} {one if n == 1 else several}: {oddity.share:.0%} wrong, of the others {oddity.rest:.0%}"
+    title = f"{n} {one if n == 1 else several}: {share(oddity.share)} wrong, of the others {share(oddity.rest)}"
     detail = (
         f"{oddity.wrong} of the {n} are predicted wrong, more than others of the same classes "
-        f"(p = {oddity.p:.2g}). {advice} The wrong ones come first."
+        f"(p = {oddity.p:.2g}). The wrong ones come first."
     )
-    return Finding(oddity.code, "tip", title, detail, tuple(names[i] for i in oddity.rows))
+    if abs(oddity.share - oddity.wrong / n) > NOTICED:
+        detail += " Mistakes were looked at more often than other pictures: the shares above make up for that."
+    return Finding(oddity.code, "tip", title, detail, tuple(names[i] for i in oddity.rows), advice)
 
 
 def blank_pictures(names: Sequence[str]) -> Finding | None:
@@ -55,8 +58,8 @@ def blank_pictures(names: Sequence[str]) -> Finding | None:
     if not names:
         return None
     title = "1 picture shows nothing" if len(names) == 1 else f"{len(names)} pictures show nothing"
-    detail = "One even tone from edge to edge: remove them, or take them again."
-    return Finding("blank", "tip", title, detail, tuple(names))
+    advice = "Remove them, or take them again."
+    return Finding("blank", "tip", title, "One even tone from edge to edge.", tuple(names), advice)
 
 
 def label_errors(names: Sequence[str], labels: Sequence[tuple[str, str]], noise: Noise) -> Finding | None:
@@ -70,12 +73,12 @@ def label_errors(names: Sequence[str], labels: Sequence[tuple[str, str]], noise:
     severity: Literal["issue", "tip"] = "issue" if n >= FEW_WRONG and noise.low >= MANY_WRONG else "tip"
     title = "1 label is probably wrong" if n == 1 else f"{n} labels are probably wrong"
     detail = (
-        f"A classifier that never saw these pictures is sure of another class. In all about {noise.share:.1%} of the "
-        f"{given} labels seem to be wrong ({noise.low:.1%} to {noise.high:.1%}). Look at each: correct the label, or "
-        "leave it where it is right."
+        f"A classifier that never saw these pictures is sure of another class. In all about {share(noise.share, 1)} of "
+        f"the {given} labels seem to be wrong (95 % interval {100 * noise.low:.1f} to {100 * noise.high:.1f})."
     )
+    advice = "Look at each: correct the label, or leave it where it is right."
     items = tuple(f"{name}: {old} -> {new}" for name, (old, new) in zip(names, labels, strict=True))
-    return Finding("label_errors", severity, title, detail, items)
+    return Finding("label_errors", severity, title, detail, items, advice)
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,11 @@ def background(frame: FrameAlone) -> Finding | None:
     if not above or gained < MOST_OF_IT * gain or follows < FOLLOWS:
         return None
     detail = (
-        f"The outer frame alone, {frame.area:.0%} of the area, gives {frame.top1:.0%} right, whole pictures "
-        f"{frame.whole:.0%} (on {frame.n} pictures, always one class {frame.baseline:.0%}). With the middle of a "
-        f"picture of another class put into it, {frame.follows_frame:.0%} of the answers name the frame's class and "
-        f"{frame.follows_middle:.0%} the middle's. Where the object reaches the edge this may be right; otherwise the "
-        "classifier fails in other surroundings: take pictures of every class before the same backgrounds."
+        f"The outer frame alone, {share(frame.area)} of the area, gives {share(frame.top1)} right, whole pictures "
+        f"{share(frame.whole)} (on {frame.n} pictures, always one class {share(frame.baseline)}). With the middle of a "
+        f"picture of another class put into it, {share(frame.follows_frame)} of the answers name the frame's class and "
+        f"{share(frame.follows_middle)} the middle's. Where the object reaches the edge this may be right; otherwise "
+        "the classifier fails in other surroundings."
     )
-    return Finding("background", "issue", "the background gives the classes away", detail)
+    advice = "Take pictures of every class before the same backgrounds."
+    return Finding("background", "issue", "the background gives the classes away", detail, advice=advice)

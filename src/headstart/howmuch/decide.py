@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.howmuch.probe import Probe
@@ -55,6 +56,13 @@ def _why(found: Probe) -> str:
     if chosen.depths == last.depths:
         return f"no other depth of the backbone beats its last layer ({100 * last.top1:.1f} %) beyond noise"
     return (
-        f"{' + '.join(chosen.names)} reaches {100 * chosen.top1:.1f} % out of fold, the last layer alone "
+        f"{_read(chosen.names)} {100 * chosen.top1:.1f} % out of fold, the last layer alone "
         f"{100 * last.top1:.1f} % (probability that it is better: {found.p_better:.2f})"
     )
+
+
+def _read(names: Sequence[str]) -> str:
+    """Which depths reach something, as the start of a sentence; several are neighbours."""
+    if len(names) == 1:
+        return f"Depth {names[0]} reaches"
+    return f"Depths {names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} reach"

@@ -36,7 +36,7 @@ def write_card(run: Run) -> Path:
 def model_card(result: JSON, name: str) -> str:
     """The card of the classifier that `result` is about; `name` of its run."""
     parts = [f"---\n{_yaml(_front(result, name))}---", f"# {_text(name)}", _text(story.sentence(result))]
-    parts += [_usage(), _data(result), _figures(result)]
+    parts += [_usage(result), _data(result), _figures(result)]
     found = [
         f"- {_text(f['title'])}. {_text(f.get('detail') or '')}".rstrip()
         for f in result["findings"]
@@ -81,12 +81,17 @@ def _results(result: JSON, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _usage() -> str:
+def _usage(result: JSON) -> str:
+    told = (
+        "`model.onnx` takes uint8 pictures (batch, height, width, colour) and gives calibrated probabilities; class "
+        "names and the rule for resizing are in its metadata."
+    )
+    if result.get("runs_in_torch"):
+        told = "The network cannot be exported: predicting needs torch and timm, and there is no `model.onnx`."
     return (
         '## Use\n\n```python\nimport headstart\n\nclassifier = headstart.load("FOLDER")  # the folder of this file\n'
         'print(classifier.predict("photo.jpg").label)\n```\n\n'
-        "`model.onnx` takes uint8 pictures (batch, height, width, colour) and gives calibrated probabilities; class "
-        "names and the rule for resizing are in its metadata."
+        f"{told}"
     )
 
 

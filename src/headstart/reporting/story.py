@@ -47,6 +47,10 @@ def measured(result: JSON) -> list[Fact]:
     if test:
         out = f", {test['left_out']} left out: also in train" if test["left_out"] else ""
         facts.append(("test pictures", f"{percent(test['top1'])} right ({interval(test)}) on {test['n']}{out}"))
+        if test["high"] < accuracy["low"]:
+            facts.append(
+                ("beware", "that is less than was measured, beyond chance: the test part shows something else")
+            )
     return facts
 
 
@@ -62,11 +66,11 @@ def how_much(result: JSON) -> list[Fact]:
     facts: list[Fact] = []
     raced = ", ".join(f"{c['train']} {percent(c['top1'])} on {c['n']}" for c in best_of_each(result).values())
     ended = race.get("ended") or ""
+    facts.append(("how much", decision(result)))
     if raced:
-        facts += [("how much", result["decision"]["why"]), ("raced", f"{raced} ({ended})")]
-    else:
-        facts += [("how much", result["decision"]["why"])] if race.get("plan") or not race else []
-        facts += [("more training", ended)] if ended else []
+        facts.append(("raced", f"{raced} ({ended})" if ended else raced))
+    elif ended:
+        facts.append(("more training", ended))
     by_depth = "  ".join(f"{d['name']} {100 * d['top1']:.0f}" for d in result["depths"] if d["top1"] is not None)
     if by_depth:
         facts.append(("by depth", f"{by_depth}  (% right, one depth alone)"))

@@ -77,6 +77,7 @@ def test_over_confidence_needs_a_gap_and_enough_rows():
 def test_lists_become_findings_that_name_their_pictures(found, code):
     assert found.code == code
     assert any("a" in item for item in found.items)
+    assert found.advice.endswith(".")
 
 
 def test_empty_lists_are_no_findings():

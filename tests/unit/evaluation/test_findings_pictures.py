@@ -24,7 +24,7 @@ def test_wrong_labels_are_named_with_the_likely_ones() -> None:
     assert found is not None
     assert (found.code, found.severity, found.title) == ("label_errors", "tip", "1 label is probably wrong")
     assert found.items == ("a/1.png: a -> b",)
-    assert "3.0% of the 400 labels" in found.detail
+    assert "3.0 % of the 400 labels" in found.detail
     assert findings.label_errors([], [], noise(0.02)) is None
 
 
@@ -38,8 +38,14 @@ def test_only_many_wrong_labels_beyond_doubt_are_an_issue(n: int, low: float, se
 def test_odd_pictures_are_named_in_order_with_advice(code: str) -> None:
     found = findings.odd_pictures(Oddity(code, np.array([2, 0]), 1, 0.5, 0.08, 0.004), ["a", "b", "c"])
     assert (found.code, found.severity, found.items) == (code, "tip", ("c", "a"))
-    assert "50% wrong, of the others 8%" in found.title
-    assert "1 of the 2" in found.detail
+    assert "50 % wrong, of the others 8 %" in found.title
+    assert "1 of the 2" in found.detail and "looked at more often" not in found.detail
+    assert found.advice.endswith(".")
+
+
+def test_a_share_that_is_not_that_of_the_names_is_explained() -> None:
+    found = findings.odd_pictures(Oddity("blurred", np.array([2, 0]), 2, 0.45, 0.18, 0.004), ["a", "b", "c"])
+    assert "45 % wrong" in found.title and "2 of the 2" in found.detail and "looked at more often" in found.detail
 
 
 def test_blank_pictures_are_named() -> None:
@@ -51,7 +57,7 @@ def test_blank_pictures_are_named() -> None:
 def test_a_background_that_gives_classes_away_is_an_issue() -> None:
     found = findings.background(GIVES_AWAY)
     assert found is not None and (found.code, found.severity) == ("background", "issue")
-    assert "44% of the area, gives 97% right, whole pictures 98%" in found.detail
+    assert "44 % of the area, gives 97 % right, whole pictures 98 %" in found.detail
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,7 @@ def _line(r: Row, x: Scale, y: float, width: float) -> list[str]:
     middle = y + (30.0 if narrow else 16.0)
     name = svg.text(6 if narrow else 0, y + (14 if narrow else 20), r.name, "t strong me" if r.chosen else "t strong")
     if r.top1 is None:
-        return [
-            name,
-            svg.text(
-                width if narrow else x.start, y + (14 if narrow else 20), "not tried", "t", "end" if narrow else "start"
-            ),
-        ]
+        return [name, svg.text(width, y + (14 if narrow else 20), "not tried", "t", "end")]
     took = duration(r.seconds)
     if narrow:
         parts = [name, svg.text(width, y + 14, f"{percent(r.top1)} · {r.n:,} · {took}", "t", "end")]

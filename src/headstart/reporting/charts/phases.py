@@ -17,6 +17,7 @@ WORDS = {
     "race": "the race",
     "refit": "the final training",
     "judge": "series, test, findings",
+    "inspect": "what is in the pictures",
     "explain": "heat maps and neighbours",
     "report": "this page",
 }
@@ -31,7 +32,7 @@ def phases(result: JSON) -> Chart | None:
     if not found:
         return None
     longest = max(found, key=lambda p: p[1])
-    said = f"{duration(seconds['total'])} in all, of which {duration(longest[1])} for: {longest[0]}."
+    said = f"{duration(seconds['total'])} in all. What took longest: {longest[0]}, {duration(longest[1])}."
     table = Table(("phase", "seconds"), tuple((name, f"{value:.2f}") for name, value in found))
     return svg.chart("phases", "Where the time went", said, table, lambda width: _draw(width, found))
 

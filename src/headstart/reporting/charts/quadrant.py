@@ -134,6 +134,7 @@ def _draw(width: float, mine: Point, others: Sequence[Point]) -> tuple[float, li
     if mine.near is not None:
         taken.append(_around(x(mine.size), y(mine.near), 9))
         taken.append((x(mine.fewest), y(mine.near) - 3, x(mine.most), y(mine.near) + 3))
+        taken.append((x(mine.size) - 4, y(mine.high or 0.0), x(mine.size) + 4, y(mine.low or 0.0)))
     for p in others:
         if p.near is not None:
             taken.append(_around(x(p.size), y(p.near), 5))
@@ -197,8 +198,8 @@ def _label(p: Point, x: float, y: float, css: str, around: tuple[Frame, list[Are
     wide, off = svg.width_of(p.name, 14.5 if mine else 11), 12.0 if mine else 8.0
     places = [
         (x + off, y + 4, "start"), (x - off, y + 4, "end"),
-        (x + off - 2, y - 9, "start"), (x + off - 2, y + 16, "start"),
-        (x - off + 2, y - 9, "end"), (x - off + 2, y + 16, "end"), (x, y - 14, "middle"), (x, y + 22, "middle"),
+        (x + off - 2, y - 10, "start"), (x + off - 2, y + 17, "start"),
+        (x - off + 2, y - 10, "end"), (x - off + 2, y + 17, "end"), (x, y - 14, "middle"), (x, y + 22, "middle"),
     ]  # fmt: skip
     best, fewest = places[0], 1e9
     for px, py, side in places:

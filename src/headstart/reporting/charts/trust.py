@@ -12,6 +12,7 @@ from headstart.reporting.charts import svg
 from headstart.reporting.charts.svg import Chart, Scale, Table
 from headstart.reporting.words import JSON, percent
 
+LABEL = 15.0  # pixels: half of a name beside the line
 FEWEST = 200  # pictures below which bins say more about chance than about the probabilities
 
 
@@ -55,7 +56,10 @@ def coverage_chart(result: JSON, probability: NDArray[np.floating], right: NDArr
     line = [(float(answered[k] / len(order)), float(accuracy[k])) for k in keep]
     rows = tuple((percent(m["threshold"]), percent(m["coverage"]), percent(m["top1"]), f"{m['n']:,}") for m in marks)
     table = Table(("probability at least", "answered", "right of those", "pictures"), rows)
-    said = "When only answers above a probability count, fewer pictures are answered and more of them are right."
+    said = (
+        "When only answers above a probability count (the figures at the points), fewer pictures are answered and "
+        "more of them are right."
+    )
     good = next((m for m in marks if m["top1"] is not None and m["top1"] >= 0.95 and m["n"] >= 20), None)
     if good:
         said += (
@@ -101,22 +105,27 @@ def _answered(width: float, line: list[tuple[float, float]], marks: Sequence[JSO
     height, left = 250.0, 46.0
     values = [v for _, v in line] + [m["top1"] for m in marks]
     x = Scale(0.0, 1.0, left, width - 16)
-    y = Scale(max(0.0, min(values) - 0.02), 1.0, height - 46, 22)
+    y = Scale(max(0.0, min(values) - 0.02), 1.0, height - 46, 26)
     parts = []
     for tick in svg.round_ticks(y.low, 1.0, 4):
         parts.append(svg.line(left, y(tick), width - 16, y(tick), "grid"))
         parts.append(svg.text(left - 8, y(tick) + 4, f"{100 * tick:g} %", "t", "end"))
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(svg.text(x(tick), height - 28, f"{100 * tick:g} %", "t", "middle"))
-    parts.append(svg.text((left + width) / 2, height - 8, "answered, against right of those", "t", "middle"))
-    parts.append(svg.path([(x(a), y(b)) for a, b in line], "run chosen"))
-    edge = width
-    for m in sorted(marks, key=lambda m: -m["coverage"]):
-        at = x(m["coverage"])
-        parts.append(
-            svg.dot(at, y(m["top1"]), 4, "point chosen", f"from {percent(m['threshold'])} on: {percent(m['top1'])}")
-        )
-        if edge - at > 30:  # labels from right to left, while there is room
-            parts.append(svg.text(at, y(m["top1"]) - 9, f"{100 * m['threshold']:g} %", "t", "middle"))
-            edge = at
+        parts.append(svg.text(x(tick), height - 28, f"{100 * tick:g} %", "t", "end" if tick == 1.0 else "middle"))
+    parts.append(
+        svg.text((left + width) / 2, height - 8, "share answered, against share right of those", "t", "middle")
+    )
+    drawn = [(x(a), y(b)) for a, b in line]
+    parts.append(svg.path(drawn, "run chosen"))
+    points = [(x(m["coverage"]), y(m["top1"]), m["threshold"]) for m in sorted(marks, key=lambda m: -m["coverage"])]
+    for at, up, threshold in points:
+        parts.append(svg.dot(at, up, 4, "point chosen", f"from {percent(threshold)} on"))
+    drawn += [(at, up) for at, up, _ in points]
+    edge = width + LABEL
+    for at, up, threshold in points:  # names from right to left, while there is room
+        if threshold > 0 and edge - at > 2.5 * LABEL:
+            at_most = min(min(width - LABEL, edge - 2.5 * LABEL), max(at, left + LABEL))
+            above = min([up, *(b for a, b in drawn if abs(a - at_most) <= LABEL)])
+            parts.append(svg.text(at_most, above - 9, f"{100 * threshold:g} %", "t", "middle"))
+            edge = at_most
     return height, parts
