@@ -21,7 +21,8 @@ def fit(data: str | Path, out: str | Path | None = None, **options: Any) -> Clas
 
     `options`: budget ("30s", "5m", "2h"), train ("auto", or one amount such as "head", "last-1", "all"), backbone,
     extra_layers ("256,64"), seed, when_exists ("overwrite" here: a script is run again and again), progress, profile
-    (True: profile.json in the run's folder says where the time went). The run's folder is `out`, by default runs/NAME;
+    (True: profile.json in the run's folder says where the time went), on ("local", "ray", "ray://HOST:PORT": workers
+    embed the pictures, extra `[scale]`). The run's folder is `out`, by default runs/NAME;
     `headstart.result(out)` gives result.json.
     """
     options.setdefault("when_exists", "overwrite")
@@ -39,6 +40,7 @@ def train(
     seed: int = 0,
     when_exists: str = "refuse",
     profile: bool = False,
+    on: str | None = None,
     progress: Progress | None = None,
     clock: Clock | None = None,
 ) -> Run:
@@ -58,6 +60,7 @@ def train(
         seed=seed,
         when_exists=when_exists,  # type: ignore[arg-type]
         profile=profile,
+        on=on,
     )
     return run_fit(data, config, progress, clock)
 

@@ -79,7 +79,15 @@ class FitConfig:
     data: Path | None = None
     """The pictures: a folder or a manifest; None where they came as a list."""
 
+    on: str | None = None
+    """Who embeds the pictures: None this process; local, ray, ray://HOST:PORT part files in the run's folder."""
+
+    memory: int | None = None
+    """Bytes of memory to reckon with; None: what this machine has. For tests, no option of the command line."""
+
     def __post_init__(self) -> None:
+        if self.on is not None and self.on not in ("local", "ray") and not self.on.startswith("ray://"):
+            raise UsageError(f"--on {self.on}: say local, ray, or ray://HOST:PORT")
         if not re.fullmatch(AMOUNTS, self.train):
             raise UsageError(
                 f"--train {self.train}: choose auto, head, extra, norms, last-1, last-2, ..., all or scratch"
@@ -122,6 +130,8 @@ class FitConfig:
         asked = {"train": self.train, "backbone": self.backbone, "budget": budget, "seed": str(self.seed)}
         if self.extra_layers:
             asked["extra-layers"] = ",".join(str(width) for width in self.extra_layers)
+        if self.on is not None:
+            asked["on"] = self.on
         for name, value in asked.items():
             parts += [f"--{name}", value]
         return shlex.join([*parts, "--overwrite"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,6 +34,18 @@ PACKAGES = ("numpy", "pillow", "openvino", "onnx", "torch", "timm", "scikit-lear
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class Whole:
+    """Figures of all pictures, where the rest of a result comes from a sample: `judged` out of fold, `how` in words.
+
+    `data`: what stands in the `data` part instead; `sample` in it says how many pictures the sample has.
+    """
+
+    judged: Judged
+    how: str
+    data: Mapping[str, Any]
+
+
 class Told:
     """All that a result is written from."""
 
@@ -45,6 +58,7 @@ class Told:
     backbones: tuple[Tried, ...]
     shown: Shown
 
+    whole: Whole | None = None
     @property
     def material(self) -> Material:
         """The pictures."""
@@ -99,13 +113,13 @@ def data_facts(material: Material) -> dict[str, Any]:
 
 def _result(told: Told, judged: Predictions | None, seconds: dict[str, float]) -> dict[str, Any]:
     found, evidence, facts = told.found, told.evidence, told.material.embeddings.facts
-    counts = np.bincount(told.material.labels, minlength=len(told.material.samples.classes))
-    median = float(np.median(counts))
+    data = data_facts(told.material) | (dict(told.whole.data) if told.whole else {})
+    median = data["per_class_median"]
     return {
         "schema": SCHEMA,
         "headstart": __version__,
-        "data": data_facts(told.material),
-        "accuracy": _accuracy(told, judged),
+        "data": data,
+        "accuracy": _accuracy(told, judged) | _of_all(told),
         "coverage": coverage(judged.probabilities(told.temperature), judged.labels) if judged else [],
         "test": _test(told.material, evidence.test),
         "decision": told.saved.decision,
@@ -172,6 +186,16 @@ def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
 
 def _reliability(told: Told, predictions: Predictions | None) -> list[dict[str, Any]]:
     """How often predictions of about one probability are right."""
+def _of_all(told: Told) -> dict[str, Any]:
+    """The figures of all pictures, which take the place of the sample's."""
+    if told.whole is None:
+        return {}
+    judged = told.whole.judged
+    figures = {name: getattr(judged, name) for name in ("top1", "low", "high", "balanced", "nll", "ece", "baseline")}
+    per_class = _per_class(judged, told.material.samples.classes)
+    return {**figures, "uncorrected_top1": judged.top1, "per_class": per_class, "how": told.whole.how}
+
+
     if predictions is None:
         return []
     material = told.material

@@ -14,7 +14,7 @@ from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.samples import Samples
 from headstart.data.split import Split, make_split
-from headstart.embedding.embed import EmbedOptions, embed
+from headstart.embedding.embed import Embeddings, EmbedOptions, embed
 from headstart.errors import UsageError
 from headstart.howmuch.probe import Probe, ProbeOptions, probe
 from headstart.howmuch.unjudged import unjudged
@@ -41,7 +41,7 @@ def first_look(samples: Samples, config: FitConfig, progress: Progress, clock: C
     """Embed, sort out, split, probe, and how near the pictures are to what the backbone has seen."""
     with clock("embed"):
         check(config)
-        asked = rules.backbone(config.backbone)
+        asked = rules.backbone(config.backbone) if embedded is None else rules.embedded_with(config.backbone)
         with part("prepare"):
             backbone = open_backbone(asked.value, cache_folder())
         material = look(samples, backbone, progress, config.budget - clock.seconds()["total"])

@@ -11,6 +11,7 @@ from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.samples import Samples
 from headstart.data.scan import scan
+from headstart.embedding.embed import Embeddings
 from headstart.evidence import judged
 from headstart.finish import finish_takes, save_head, save_raced
 from headstart.looking import check, first_look
@@ -29,6 +30,14 @@ def fit(data: Path, config: FitConfig, progress: Progress | None = None, clock: 
 
     check(config)
 
+    # PART FILES: pictures that workers embed, or that are embedded already, come back to `train` (extra [scale]).
+    from headstart.scaling.vectors import is_embedded
+
+    if config.on is not None or is_embedded(data):
+        from headstart.scaled import fit_scaled
+
+        return fit_scaled(data, replace(config, data=data.resolve()), progress, clock)
+
     # SCAN: which pictures there are, and of which class.
     with clock("scan"):
         progress.start("scan")
@@ -40,14 +49,21 @@ def fit(data: Path, config: FitConfig, progress: Progress | None = None, clock: 
     return train(samples, replace(config, data=data.resolve()), run, progress, clock)
 
 
-def train(samples: Samples, config: FitConfig, run: Run, progress: Progress, clock: Clock) -> Run:
-    """Everything after the pictures were found."""
+def train(
+    samples: Samples,
+    config: FitConfig,
+    run: Run,
+    progress: Progress,
+    clock: Clock,
+    embedded: Embeddings | None = None,
+) -> Run:
+    """Everything after the pictures were found; `embedded` where they are vectors already."""
     run.log("start", pictures=len(samples), classes=len(samples.classes), config=config.to_json())
 
     # EMBED: one pass of the frozen backbone, every depth, cached by content. Then bad, doubled and leaking
     # pictures are set aside. PROBE: linear heads at every depth, judged on folds that no group and no duplicate
     # straddles.
-    seen = first_look(samples, config, progress, clock)
+    seen = first_look(samples, config, progress, clock, embedded)
     ground, found = seen.ground, seen.ground.found
     run.write_csv("bad_images.csv", ("path", "reason"), ground.material.bad_rows())
     run.log("probed", chosen=list(found.chosen.names), top1=found.chosen.top1, seconds=dict(found.seconds))

@@ -38,6 +38,27 @@ def backbone(asked: str) -> Rule:
     return Rule("backbone", "efficientnet_lite0", "the fastest embedded backbone; its weights ship with headstart")
 
 
+def embedded_with(name: str) -> Rule:
+    """The backbone of an embedded folder: another one would have to see every picture again."""
+    return Rule("backbone", name, "the pictures are embedded with it")
+
+
+def vectors_fit(n: int, row_bytes: int, memory: int) -> Rule:
+    """Whether the vectors of `n` pictures fit into `memory` bytes.
+
+    Looking, heads and a race hold them up to twice, and as much again in blocks and results: three times the vectors
+    may take half of the memory.
+    """
+    needed = 3 * n * row_bytes
+    told = f"the vectors of {n} pictures need {needed / 1e9:.1f} GB of memory, this machine has {memory / 1e9:.1f}"
+    return Rule("in_memory", needed <= memory // 2, told)
+
+
+def hashed_folds() -> Rule:
+    """Five folds dealt by a hash: at this many pictures chance keeps the classes in proportion."""
+    return Rule("folds", 5, "the usual five, by a hash of groups and equal pictures")
+
+
 def train(asked: str) -> Rule:
     """Whatever the race decides, unless the user pins it."""
     if asked != "auto":

@@ -20,7 +20,8 @@ EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "pr
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
-    "evidence", "findings", "document", "judging", "explaining", "inspecting", "showing",
+    "evidence", "findings", "document", "judging", "explaining", "inspecting", "showing", "scaled", "outofcore",
+    "foreseeing", "spreading",
 }  # fmt: skip
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {

@@ -15,13 +15,16 @@ NAME = "fit"
 def command(
     context: typer.Context,
     data: Path = typer.Argument(
-        ..., metavar="DATA", help="A folder with one sub-folder per class, train/ val/ test/, or a CSV."
+        ...,
+        metavar="DATA",
+        help="A folder with one sub-folder per class, train/ val/ test/, a CSV, or what embed made.",
     ),
     out: Path | None = typer.Option(None, help="Folder of the run (runs/ and the name of DATA when not given)."),
     budget: str = typer.Option("5m", help="Time for everything (30s, 5m, 2h); a new head is always trained."),
     train: str = typer.Option("auto", help="How much: auto, or head, extra, norms, last-1, last-2, ..., all, scratch."),
     extra_layers: str | None = typer.Option(None, help="Layers before the head, on the frozen network, as 256,64."),
     backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
+    on: str | None = typer.Option(None, "--on", help="Who embeds: local, ray, ray://HOST:PORT (worker processes)."),
     seed: int = typer.Option(0, help="The one number behind every random choice."),
     resume: bool = typer.Option(False, "--resume", help="Finish a run that was stopped; keep a finished one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run that exists."),
@@ -53,6 +56,7 @@ def command(
             seed=seed,
             when_exists=when_exists,
             profile=profile,
+            on=on,
             progress=console,
             clock=Clock(context.obj),
         )

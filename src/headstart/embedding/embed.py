@@ -124,14 +124,20 @@ def _nothing(_key: bytes) -> bool:
 
 
 def _result(work: Work, backbone: Backbone, facts: EmbedFacts) -> Embeddings:
-    columns: Columns = work.columns
+    return embeddings_of(work.columns, work.errors, backbone.depths, facts)
+
+
+def embeddings_of(
+    columns: Columns, errors: Sequence[str | None], depths: tuple[Depth, ...], facts: EmbedFacts
+) -> Embeddings:
+    """Columns `(n, …)` of n pictures, and why some of them have none, as Embeddings."""
     return Embeddings(
-        depths=backbone.depths,
-        vectors=tuple(columns[f"vector.{depth.name}"] for depth in backbone.depths),
+        depths=depths,
+        vectors=tuple(columns[f"vector.{depth.name}"] for depth in depths),
         source_top=(columns["source_indices"], columns["source_probabilities"]),
         pixel_hashes=[row.tobytes() for row in columns["pixel_hash"]],
         thumbnails=columns["thumbnail"],
         sizes=columns["size"],
-        errors=tuple(work.errors),
+        errors=tuple(errors),
         facts=facts,
     )

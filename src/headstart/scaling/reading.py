@@ -27,6 +27,13 @@ def uri_of(path: Path) -> str:
     return text
 
 
+def path_of(uri: str) -> Path:
+    """The path of this machine that `uri_of` wrote."""
+    if uri.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
+    return Path(uri)
+
+
 def is_remote(uri: str) -> bool:
     """Whether `uri` names another place than a path of this machine (`s3://…`, `gs://…`, `memory://…`)."""
     return "://" in uri and not uri.startswith("file://")
@@ -37,10 +44,8 @@ def read_uri(uri: str) -> bytes:
 
     A remote place is asked three times: an outage must end the run, not mark every picture as bad.
     """
-    if uri.startswith("file://"):
-        return read_bytes(Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))))
     if not is_remote(uri):
-        return read_bytes(Path(uri))
+        return read_bytes(path_of(uri))
     fsspec = scale_package("fsspec")
     for attempt in range(_RETRIES):
         time.sleep(_PAUSE * attempt)

@@ -22,6 +22,10 @@ _PIECES = 32  # chunks a small set is cut into, so that several workers have som
 _BATCH = {"cpu": 2, "mps": 32, "cuda": 32}  # what the engines like (engine/openvino.py, engine/torch.py)
 
 
+class OtherFolderError(UsageError):
+    """The folder was begun with other pictures, or in another space."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What may be chosen when a folder is begun; None: by rule.
@@ -127,17 +131,17 @@ def read_spec(folder: Path) -> Spec:
 
 
 def check_same(folder: Path, there: Spec, wanted: Spec) -> None:
-    """UsageError naming what differs when `wanted` is another space, or other pictures, than what is `there`."""
+    """OtherFolderError naming what differs when `wanted` is another space, or other pictures, than what is `there`."""
     one, two = asdict(there), asdict(wanted)
     differing = [name for name in one if one[name] != two[name]]
     if differing and set(differing) <= {"manifest_sha256", "rows", "classes"}:
-        raise UsageError(
+        raise OtherFolderError(
             f"{folder} was begun with other pictures ({there.rows} rows, DATA has {wanted.rows}): choose another "
             f"--out; to finish it as it was listed: headstart embed {folder} --out {folder}"
         )
     if differing:
         name = next(name for name in differing if name not in ("manifest_sha256", "rows", "classes"))
-        raise UsageError(f"{folder} was begun with {name} {one[name]!r}, not {two[name]!r}: choose another --out")
+        raise OtherFolderError(f"{folder} was begun with {name} {one[name]!r}, not {two[name]!r}: choose another --out")
 
 
 def _text(spec: Spec) -> str:
