@@ -34,7 +34,6 @@ PACKAGES = ("numpy", "pillow", "openvino", "onnx", "torch", "timm", "scikit-lear
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Whole:
     """Figures of all pictures, where the rest of a result comes from a sample: `judged` out of fold, `how` in words.
 
@@ -46,6 +45,7 @@ class Whole:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
 class Told:
     """All that a result is written from."""
 
@@ -57,8 +57,8 @@ class Told:
     raced: Raced
     backbones: tuple[Tried, ...]
     shown: Shown
-
     whole: Whole | None = None
+
     @property
     def material(self) -> Material:
         """The pictures."""
@@ -184,8 +184,6 @@ def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:
     }
 
 
-def _reliability(told: Told, predictions: Predictions | None) -> list[dict[str, Any]]:
-    """How often predictions of about one probability are right."""
 def _of_all(told: Told) -> dict[str, Any]:
     """The figures of all pictures, which take the place of the sample's."""
     if told.whole is None:
@@ -196,6 +194,8 @@ def _of_all(told: Told) -> dict[str, Any]:
     return {**figures, "uncorrected_top1": judged.top1, "per_class": per_class, "how": told.whole.how}
 
 
+def _reliability(told: Told, predictions: Predictions | None) -> list[dict[str, Any]]:
+    """How often predictions of about one probability are right."""
     if predictions is None:
         return []
     material = told.material

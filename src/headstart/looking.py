@@ -37,14 +37,20 @@ def check(config: FitConfig) -> None:
         )
 
 
-def first_look(samples: Samples, config: FitConfig, progress: Progress, clock: Clock) -> Seen:
-    """Embed, sort out, split, probe, and how near the pictures are to what the backbone has seen."""
+def first_look(
+    samples: Samples, config: FitConfig, progress: Progress, clock: Clock, embedded: Embeddings | None = None
+) -> Seen:
+    """Embed, sort out, split, probe, and how near the pictures are to what the backbone has seen.
+
+    `embedded`: the samples' own, where workers have embedded them with the backbone that `config` names.
+    """
     with clock("embed"):
         check(config)
         asked = rules.backbone(config.backbone) if embedded is None else rules.embedded_with(config.backbone)
         with part("prepare"):
             backbone = open_backbone(asked.value, cache_folder())
-        material = look(samples, backbone, progress, config.budget - clock.seconds()["total"])
+        left = config.budget - clock.seconds()["total"]
+        material = look(samples, backbone, progress, left) if embedded is None else sort_out(samples, embedded)
     with clock("probe"):
         progress.start("probe")
         settings = (asked, rules.train(config.train), *fold_rules(material))
