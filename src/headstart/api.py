@@ -235,18 +235,19 @@ def serve(
 def backbones() -> list[dict[str, Any]]:
     """The pretrained networks: those on this machine (`installed`), then those that can be fetched; facts about each.
 
-    Any other timm name, NAME@FILE and the folder of a run can be used, too. None and "": not known.
+    Any other timm name, NAME@FILE and the folder of a run can be used, too. None and "": not known. `runs_in_torch`:
+    why it cannot be exported, where that was found out here.
     """
-    from headstart.backbone.listing import listed
+    from headstart.backbone.measuring import listed_with_engine
 
-    return [row.to_json() for row in listed()]
+    return listed_with_engine()
 
 
 def measure_backbone(name: str) -> dict[str, Any]:
     """Facts about `name`, with images per second here by the fastest engine; `backbones` shows them from then on."""
-    from headstart.backbone.listing import measure
+    from headstart.backbone.measuring import measure
 
-    return measure(name).to_json()
+    return measure(name)
 
 
 def backbone_to_fetch(name: str) -> dict[str, Any] | None:

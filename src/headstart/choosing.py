@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headstart.backbone.backbone import Backbone, open_backbone
 from headstart.backbone.graph_file import graph_file
 from headstart.backbone.sources import available, find_source
+from headstart.backbone.torch_only import graph_of
 from headstart.cache_folder import cache_folder
 from headstart.clock import Clock
 from headstart.config import FitConfig
@@ -136,6 +137,8 @@ def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Ba
         return f"{max(room, 0):.0f} s may be used for it", None
     with part("prepare"):
         backbone = open_backbone(name, cache_folder())
+        if graph_of(backbone) is None:
+            return "it cannot be exported, and torch is too slow to try it unasked", None
     few = [ground.material.samples.sources[i] for i in ground.material.learn[:FEW]]
     began = time.perf_counter()
     facts = embed(few, backbone, EmbedOptions(cache=cache_folder())).facts

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart import __version__, rules
 from headstart.answer import Answer
+from headstart.backbone.torch_only import why_in_torch
 from headstart.choosing import Tried
 from headstart.config import FitConfig
 from headstart.evaluation.coverage import coverage, reliability
@@ -139,6 +140,7 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float]) -
         "interrupted": told.shown.interrupted,
         "seconds": {"race": 0.0, **seconds},
         "engine": _engine(told),
+        "runs_in_torch": why_in_torch(told.answer.backbone),
         "embedding": {"computed": facts.computed, "cached": facts.cached, **asdict(facts.times), "notes": facts.notes},
         "call": {"data": told.config.data and str(told.config.data), "command": told.config.command()},
         "config": told.config.to_json(),
@@ -276,8 +278,8 @@ def _race(raced: Raced) -> dict[str, Any]:
 def _engine(told: Told) -> dict[str, Any]:
     engine = told.material.embeddings.facts.engine
     if engine is None:
-        note = "every vector came from the cache"
-        return {"device": "cpu", "name": "openvino", "precision": "fp32", "images_per_second": None, "note": note}
+        note, name = "every vector came from the cache", "torch" if why_in_torch(told.answer.backbone) else "openvino"
+        return {"device": "cpu", "name": name, "precision": "fp32", "images_per_second": None, "note": note}
     return asdict(engine)
 
 

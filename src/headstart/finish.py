@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from headstart import rules
 from headstart.answer import Answer, answer_of_probe
-from headstart.artefact import Artefact, write_classifier
+from headstart.artefact import Artefact, TorchNetwork, write_classifier
+from headstart.backbone.torch_only import why_in_torch
 from headstart.classifier.build import build_model
 from headstart.classifier.verify import pick_for_verification, verify
 from headstart.clock import Clock
@@ -58,19 +59,34 @@ def finish(run: Run, material: Material, answer: Answer, decision: dict[str, Any
     """
     judged = answer.judged
     temperature = fit_temperature(answer.logits[judged], material.labels[judged]) if judged.any() else 1.0
-    backbone = answer.backbone
-    model = build_model(
-        answer.graph(), answer.names, answer.head, temperature, material.samples.classes, backbone.preprocessing
-    )
-    artefact = _artefact(material, answer, temperature, model, decision)
+    artefact = _artefact(material, answer, temperature, _network(material, answer, temperature), decision)
     proof = _proof(material, answer, temperature)
     # The check runs on the written files, before they take the place of an older classifier.
     write_classifier(run.classifier, artefact, proof)
     return Finished(temperature, len(proof.sources))
 
 
+def _network(material: Material, answer: Answer, temperature: float) -> bytes | TorchNetwork:
+    """The whole classifier as one ONNX file; of a network that cannot be exported what torch needs to run it."""
+    backbone = answer.backbone
+    try:
+        graph = answer.graph()
+    except MachineError:
+        if (why := why_in_torch(backbone)) is None:
+            raise
+        from headstart.backbone.torch_network import kept_network
+
+        return kept_network(backbone, answer.names, why)
+    classes = material.samples.classes
+    return build_model(graph, answer.names, answer.head, temperature, classes, backbone.preprocessing)
+
+
 def _artefact(
-    material: Material, answer: Answer, temperature: float, model: bytes, decision: dict[str, Any]
+    material: Material,
+    answer: Answer,
+    temperature: float,
+    network: bytes | TorchNetwork,
+    decision: dict[str, Any],
 ) -> Artefact:
     backbone = answer.backbone
     return Artefact(
@@ -85,7 +101,8 @@ def _artefact(
         depths=answer.names,
         temperature=float(temperature),
         head={name: np.asarray(tensor, np.float32) for name, tensor in tensors_of(answer.head).items()},
-        model=model,
+        model=network if isinstance(network, bytes) else b"",
+        network=None if isinstance(network, bytes) else network,
         decision=decision,
         provenance={"pictures": len(material.learn), **answer.provenance},
         created=datetime.now(UTC).isoformat(timespec="seconds"),

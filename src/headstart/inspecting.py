@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.answer import Answer
+from headstart.embedding.engines import exact_engine
 from headstart.engine.engine import Engine
-from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import stream
 from headstart.errors import HeadstartError
 from headstart.evaluation.findings_pictures import FrameAlone
@@ -225,7 +225,7 @@ def _frame(ground: Ground, squares: dict[int, Pixels], deadline: float) -> Frame
     if len(classes) < 2 or not _can_be_judged(labels, folds):
         return None
     partners = _partners(labels, folds, ground.seed)
-    engine = OpenVinoEngine(ground.backbone.graph(), [depth.name for depth in ground.backbone.depths])
+    engine = exact_engine(ground.backbone, [depth.name for depth in ground.backbone.depths])
     pictures = [squares[row] for row in rows.tolist()]
     alone = [frame_alone(pixels) for pixels in pictures]
     swapped = [frame_around(pixels, pictures[k]) for pixels, k in zip(pictures, partners, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 from headstart import rules
 from headstart.backbone.backbone import Backbone, open_backbone
 from headstart.backbone.sources import find_source
+from headstart.backbone.torch_only import refuse_run, remembered, says, why_in_torch
 from headstart.cache_folder import cache_folder
 from headstart.clock import Clock
 from headstart.config import FitConfig
@@ -29,11 +30,23 @@ KNOWN_AFTER = 1.5  # seconds of looking after which its rate is known
 
 def check(config: FitConfig) -> None:
     """Refuse what the asked backbone does not have, before any work. UsageError."""
-    source = find_source(rules.backbone(config.backbone).value, cache_folder())
+    asked = rules.backbone(config.backbone).value
+    refuse_run(asked)
+    source = find_source(asked, cache_folder())
+    _check_torch(config, source.name, remembered(source, cache_folder()))
     stages = len(source.depth_names) - 1  # the last depth is the final layer, which every amount trains
     if config.train.startswith("last-") and int(config.train.removeprefix("last-")) > stages:
         raise UsageError(
             f"--train {config.train}: {source.name} has {stages} stages, so last-1 to last-{stages}, or all"
+        )
+
+
+def _check_torch(config: FitConfig, name: str, why: str | None) -> None:
+    """Refuse to train inside a network that runs in torch (`why`; None: it does not). UsageError."""
+    if why is not None and config.train not in ("auto", "head", "extra"):
+        raise UsageError(
+            f"--train {config.train}: {name} cannot be exported ({why}), and training more than a head or extra layers "
+            "starts from a graph: use --train head"
         )
 
 
@@ -51,6 +64,7 @@ def first_look(
             backbone = open_backbone(asked.value, cache_folder())
         left = config.budget - clock.seconds()["total"]
         material = look(samples, backbone, progress, left) if embedded is None else sort_out(samples, embedded)
+        _check_torch(config, backbone.name, why_in_torch(backbone))
     with clock("probe"):
         progress.start("probe")
         settings = (asked, rules.train(config.train), *fold_rules(material))
@@ -82,11 +96,15 @@ def look(samples: Samples, backbone: Backbone, progress: Progress, left: float =
 
     Says early when this alone will take more than the `left` seconds of a budget.
     """
-    if backbone.exporting:
+    if told := why_in_torch(backbone):
+        progress.say(says(backbone.name, told))
+    elif backbone.exporting:
         progress.say(f"preparing {backbone.name} for this machine (once, some ten seconds)")
     progress.start("embed", len(samples))
     options = EmbedOptions(cache=cache_folder(), progress=_Forecast(progress, left))
     embeddings = embed(samples.sources, backbone, options)
+    if told is None and (why := why_in_torch(backbone)) is not None:  # found out on the way
+        progress.say(says(backbone.name, why))
     for note in (*samples.notes, *embeddings.facts.notes):
         progress.say(note)
     with part("sort"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart import rules
+from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.scan import scan
@@ -51,7 +52,9 @@ def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -
         "flips": [],
         "lines": ["no picture can be held out, so more training could not be judged"],
     }
-    if ground.split.count and config.train != "head":
+    if why_in_torch(ground.backbone) is not None and config.train == "auto" and not config.extra_layers:
+        told["lines"] = [f"{ground.backbone.name} runs in torch: only a new head will be trained"]
+    elif ground.split.count and config.train != "head":
         trainer = Trainer(ground, {}, progress.say, budget=config.budget)
         with clock("plan"):
             progress.start("plan")

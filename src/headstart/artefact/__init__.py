@@ -3,6 +3,7 @@
 from headstart.artefact.document import class_list_hash
 from headstart.artefact.read import DOCUMENT, MODEL, WEIGHTS, read_classifier, unpack
 from headstart.artefact.record import FORMAT, Artefact, format_of
+from headstart.artefact.torch_network import TorchNetwork
 from headstart.artefact.write import pack, write_classifier
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "MODEL",
     "WEIGHTS",
     "Artefact",
+    "TorchNetwork",
     "class_list_hash",
     "format_of",
     "pack",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import __version__
+from headstart.artefact.torch_network import TorchNetwork
 
-FORMAT = 2  # the newest that is read
+FORMAT = 3  # the newest that is read
+TORCH_FORMAT = 3  # of classifiers whose network runs in torch
 HEAD_TENSORS = ("weights", "bias", "mean", "scale")
 MOST_HIDDEN = 8  # layers of a head
 
@@ -24,9 +26,10 @@ class Artefact:
     `head` holds the head on the concatenated features of `depths`, before temperature: `weights` (K, d), `bias` (K,),
     `mean` and `scale` (d,), float32 or float64. With extra layers there are `hidden0.weights` (h0, d), `hidden0.bias`
     (h0,), `hidden1.weights` (h1, h0) and so on, ReLU after each, and `weights` is (K, width of the last). `model` is
-    the whole network as one ONNX file: uint8 NHWC `images` in, calibrated `probabilities` (n, K) out. `backbone`,
-    `decision` and `provenance` are plain JSON objects: facts to show, never needed to predict. `created` is an ISO 8601
-    time, `headstart` the version that made it.
+    the whole network as one ONNX file: uint8 NHWC `images` in, calibrated `probabilities` (n, K) out; where no graph
+    can hold the network, `model` is empty and `network` is there instead. `backbone`, `decision` and `provenance` are
+    plain JSON objects: facts to show, never needed to predict. `created` is an ISO 8601 time, `headstart` the version
+    that made it.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +43,7 @@ class Artefact:
     provenance: Mapping[str, Any]
     created: str
     headstart: str = __version__
+    network: TorchNetwork | None = None
 
     def __post_init__(self) -> None:
         """Refuse, with ValueError (short reason), what could not predict."""
@@ -53,6 +57,20 @@ class Artefact:
         if not isinstance(self.created, str) or not isinstance(self.headstart, str):
             raise ValueError("created or headstart is not a text")
         _check_head(self.head, len(self.classes))
+        if bool(self.model) == (self.network is not None):
+            raise ValueError("either a model or a network that runs in torch is needed")
+        if self.network is not None and self.network.width(self.depths) != self.head["mean"].size:
+            raise ValueError("the head does not fit the depths of the network")
+
+    def parts(self) -> Iterator[bytes]:
+        """What tells its answers from another's: the model, or the tensors with their names."""
+        if self.network is None:
+            yield self.model
+            return
+        for tensors in (self.head, self.network.tensors):
+            for name in sorted(tensors):
+                yield name.encode()
+                yield np.ascontiguousarray(tensors[name]).tobytes()
 
 
 def _check_names(what: str, names: object, least: int) -> None:
@@ -64,8 +82,10 @@ def _check_names(what: str, names: object, least: int) -> None:
         raise ValueError(f"{what} has a name twice")
 
 
-def format_of(head: Collection[str]) -> int:
-    """The format of a classifier with these head tensors: 1 for a linear head, which every version reads; else 2."""
+def format_of(head: Collection[str], network: TorchNetwork | None = None) -> int:
+    """The format of a classifier: 1 with a linear head, which every version reads; 2 with extra layers; 3 in torch."""
+    if network is not None:
+        return TORCH_FORMAT
     return 1 if set(head) == set(HEAD_TENSORS) else 2
 
 

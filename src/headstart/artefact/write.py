@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -13,8 +14,9 @@ from glob import escape
 from pathlib import Path
 
 from headstart.artefact.document import class_list_hash, seal
-from headstart.artefact.read import DOCUMENT, MODEL, WEIGHTS, newest_set_aside, shown
+from headstart.artefact.read import DOCUMENT, ENGINE, MODEL, WEIGHTS, newest_set_aside, shown
 from headstart.artefact.record import Artefact, format_of
+from headstart.artefact.torch_network import PREFIX
 from headstart.errors import MachineError
 
 STALE_AFTER = 3600.0  # seconds; a leftover younger than this may belong to a process that is still writing
@@ -50,13 +52,9 @@ def write_classifier(folder: Path, artefact: Artefact, check: Callable[[Path], N
 
 def pack(artefact: Artefact) -> dict[str, bytes]:
     """The files of a classifier folder, by name; `unpack` is the inverse."""
-    import numpy as np
-    from safetensors.numpy import save
-
-    head = {name: np.ascontiguousarray(tensor) for name, tensor in artefact.head.items()}
-    contents = {WEIGHTS: save(head), MODEL: artefact.model}
+    contents, network = _contents(artefact), artefact.network
     document = {
-        "format": format_of(artefact.head),
+        "format": format_of(artefact.head, network),
         "headstart": artefact.headstart,
         "created": artefact.created,
         "classes": list(artefact.classes),
@@ -71,7 +69,25 @@ def pack(artefact: Artefact) -> dict[str, bytes]:
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()
         },
     }
+    if network is not None:
+        document |= {"engine": ENGINE, "network": network.to_json()}
     return {**contents, DOCUMENT: seal(document)}
+
+
+def _contents(artefact: Artefact) -> dict[str, bytes]:
+    """The files beside the document. Without a model the weights say what they were made for, as a model would."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in artefact.head.items()}
+    if artefact.network is None:
+        return {WEIGHTS: save(tensors), MODEL: artefact.model}
+    tensors |= {PREFIX + name: np.array(tensor, order="C") for name, tensor in artefact.network.tensors.items()}
+    made_for = {
+        "classes_sha256": class_list_hash(artefact.classes),
+        "preprocessing": json.dumps(dict(artefact.preprocessing), sort_keys=True),
+    }
+    return {WEIGHTS: save(tensors, metadata=made_for)}
 
 
 def _write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -19,18 +19,20 @@ import numpy as np
 from headstart.backbone.graph_file import GRAPH_VERSION, GraphFile, graph_file
 from headstart.backbone.source import Source
 from headstart.backbone.sources import find_source
+from headstart.backbone.torch_only import NotExportableError, forget, remember, remembered
 from headstart.cache_folder import remove_leftovers, write_to_cache
 from headstart.engine.engine import Outputs, Pixels
 from headstart.errors import HeadstartError, MachineError
 
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc", "bad allocation")
 _TOLERANCE = 1e-4  # of the largest value of an output; OpenVINO and torch differ by some 1e-6
 
 
 def export_graph(source: Source, cache: Path) -> GraphFile:
     """The checked graph of `source` in `cache`; of several processes one exports and the others wait for it.
 
-    Raises MachineError when the graph does not agree with torch (nothing is written then) or the cache cannot be
-    written.
+    Raises NotExportableError when there is no graph that agrees with torch; that is remembered in place of the graph.
+    MachineError when the cache cannot be written, or memory is short.
     """
     from filelock import FileLock
 
@@ -39,8 +41,16 @@ def export_graph(source: Source, cache: Path) -> GraphFile:
         target.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.path.with_suffix(".lock")):
             if not target.is_whole():
+                if (reason := remembered(source, cache)) is not None:
+                    raise NotExportableError(reason)
                 remove_leftovers(target.path.parent)
                 _export(source, cache, target)
+                forget(source, cache)
+    except NotExportableError as error:
+        if source.reader == "run":  # what a run keeps is folded, and was a graph: torch alone would not do
+            raise MachineError(f"{error}: give the network that the run was trained from") from None
+        remember(source, cache, error.reason)
+        raise
     except OSError as error:
         raise MachineError(
             f"the graph of {source.name} cannot be written to {target.path.parent}: {error.strerror or error}; "
@@ -68,7 +78,7 @@ def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
     """`network` as the bytes of an ONNX file: input `images` uint8 `(n, side, side, 3)`, `record` in its metadata.
 
     What torch's exporter cannot decompose (relative positions of MaxViT), or only with sequences that OpenVINO does not
-    read (DINOv3), the older one traces. MachineError when neither can.
+    read (DINOv3), the older one traces. NotExportableError when neither can, MachineError when memory is short.
     """
     import logging
 
@@ -84,15 +94,26 @@ def onnx_bytes(network: Any, record: dict[str, Any]) -> bytes:
         try:
             content = _traced(plain)
         except Exception as second:
-            reasons = [
-                str(e).strip().splitlines()[0][:120] if str(e).strip() else type(e).__name__ for e in (first, second)
-            ]
-            raise MachineError(
-                f"this network cannot be exported to ONNX ({reasons[0]}; traced: {reasons[1]}): take another backbone"
-            ) from None
+            raise _failure(f"{_said(first)[:120]}; traced: {_said(second)[:120]}", first, second) from None
     model = onnx.load_from_string(content)
     onnx.helper.set_model_props(model, {f"headstart.{key}": json.dumps(value) for key, value in record.items()})
     return bytes(model.SerializeToString())
+
+
+def _said(error: Exception) -> str:
+    """The first line of what `error`, or what caused it, says."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def _failure(reason: str, *errors: Exception) -> MachineError:
+    """What to raise: only what would happen again on every machine makes a network one that cannot be exported."""
+    passing = any(isinstance(error, MemoryError | OSError | ImportError) for error in errors)
+    if passing or any(words in reason.lower() for words in _OUT_OF_MEMORY):
+        return MachineError(f"the network could not be exported ({reason})")
+    return NotExportableError(reason)
 
 
 def _exported(plain: Any) -> bytes:
@@ -156,26 +177,36 @@ def _example(plain: Any) -> Any:
 def check(graph: bytes, network: Any, run: Callable[[Pixels], Outputs] | None = None) -> None:
     """Compare `graph` with `network` in torch on noise and on smooth pictures at batch 1, 2 and 7.
 
-    `run`: what runs the graph; OpenVINO in fp32 when None. Raises MachineError naming the output that differs.
+    `run`: what runs the graph; OpenVINO in fp32 when None. Raises NotExportableError naming the output that differs, or
+    with what OpenVINO says; MachineError when memory is short.
     """
     import torch
 
-    from headstart.engine.openvino import OpenVinoEngine
-
-    run = run or OpenVinoEngine(graph).run
+    run = run or _openvino(graph)
     for pixels in _probes(network.side):
         with torch.no_grad():
             expected = network(torch.from_numpy(pixels))
-        found = run(pixels)
+        try:
+            found = run(pixels)
+        except RuntimeError as error:
+            raise _failure(f"OpenVINO cannot run its graph: {_said(error)[:200]}", error) from None
         for name, tensor in zip(network.output_names, expected, strict=True):
             wanted = tensor.numpy()
             same = name in found and found[name].shape == wanted.shape
             difference = np.abs(found[name] - wanted).max() if same else np.inf
             if not difference <= _TOLERANCE * np.abs(wanted).max():
-                raise MachineError(
-                    f"the exported graph differs from torch (output {name}, batch {len(pixels)}, by {difference:.2g}): "
-                    "it was not kept; report this with the versions of torch and onnxscript"
+                raise NotExportableError(
+                    f"its graph differs from torch: output {name}, batch {len(pixels)}, by {difference:.2g}"
                 )
+
+
+def _openvino(graph: bytes) -> Callable[[Pixels], Outputs]:
+    from headstart.engine.openvino import OpenVinoEngine
+
+    try:
+        return OpenVinoEngine(graph).run
+    except RuntimeError as error:
+        raise _failure(f"OpenVINO cannot compile its graph: {_said(error)[:200]}", error) from None
 
 
 def _probes(side: int) -> list[Pixels]:

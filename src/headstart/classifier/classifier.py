@@ -1,4 +1,7 @@
-"""Classifier: the saved thing in use. Pillow, numpy and an engine; never torch, onnx or scikit-learn."""
+"""Classifier: the saved thing in use. Pillow, numpy and an engine; never onnx or scikit-learn.
+
+Torch only where no graph can hold the network.
+"""
 
 from __future__ import annotations
 
@@ -128,8 +131,14 @@ class Classifier:
     def _compiled(self) -> Engine:
         from headstart.engine.openvino import OpenVinoEngine
 
+        engine: Engine
         try:
-            engine = OpenVinoEngine(self.artefact.model)
+            if self.artefact.network is None:
+                engine = OpenVinoEngine(self.artefact.model)
+            else:
+                from headstart.classifier.torch_classifier import TorchClassifier
+
+                engine = TorchClassifier(self.artefact)
         except ImportError as error:
             raise MachineError(f"predicting needs the package openvino ({error}): pip install openvino") from None
         except RuntimeError as error:

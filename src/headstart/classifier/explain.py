@@ -1,4 +1,6 @@
-"""Explainer: where a saved classifier looked, from the classifier alone. Also after fine-tuning; never torch.
+"""Explainer: where a saved classifier looked, from the classifier alone. Also after fine-tuning.
+
+Torch is imported only where no graph can hold the network.
 
 The classifier's own network gives probabilities, vectors and feature maps in one pass. With a patch of 56 of 224 pixels
 as the only evidence for the class the strongest place lay in the patch's quarter in 200 of 200 pictures, and 91 % of
@@ -9,6 +11,7 @@ benchmarks/heat_maps.py --sets SETS`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 
 from headstart.artefact import Artefact
 from headstart.classifier.build import OUTPUT
-from headstart.classifier.explain_graph import explain_graph
+from headstart.classifier.explain_graph import explain_graph, map_name
 from headstart.classifier.heat import as_map, evidence, grid_of, heat_of, on_one_grid, weights_for
 from headstart.engine.engine import Engine, Outputs
 from headstart.errors import ClassifierError, MachineError
@@ -86,6 +89,12 @@ class Explainer:
     def _opened(self) -> Engine:
         from headstart.engine.openvino import OpenVinoEngine
 
+        engine: Engine
+        if self.artefact.network is not None:
+            from headstart.classifier.torch_classifier import TorchClassifier
+
+            engine = TorchClassifier(self.artefact, maps=True)
+            return self._tried(engine, None, {depth: map_name(depth) for depth in self.artefact.depths})
         try:
             graph = explain_graph(self.artefact.model, self.artefact.depths)
             engine = OpenVinoEngine(graph.model)
@@ -97,12 +106,16 @@ class Explainer:
             raise ClassifierError(
                 f"the classifier's model cannot be explained: {' '.join(str(error).split())[:200]}"
             ) from None
+        return self._tried(engine, graph.outputs, graph.maps)
+
+    def _tried(self, engine: Engine, names: Sequence[str] | None, maps: Mapping[str, str]) -> Engine:
+        """`engine`, after one black square has shown which of `maps` have places; `names` of its outputs, in order."""
         side = self.preprocessing.side
         tried = engine.run(np.zeros((1, side, side, 3), np.uint8))
         # Where a step does nothing OpenVINO removes it and calls the output as that step's input was called.
-        self._keys = dict(zip(tried, graph.outputs, strict=True))
+        self._keys = dict(zip(tried, names or tried, strict=True))
         shapes = {self._keys[key]: value.shape for key, value in tried.items()}
-        self._maps = {depth: name for depth, name in graph.maps.items() if grid_of(shapes[name]) is not None}
+        self._maps = {depth: name for depth, name in maps.items() if grid_of(shapes[name]) is not None}
         self._why = _why(self.artefact.depths, self._maps)
         return engine
 

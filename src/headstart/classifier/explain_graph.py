@@ -21,6 +21,11 @@ class Opened:
     maps: dict[str, str]
 
 
+def map_name(depth: str) -> str:
+    """Name of the output that is the feature map of `depth`."""
+    return f"map:{depth}"
+
+
 def explain_graph(model: bytes, depths: Sequence[str]) -> Opened:
     """The classifier `model` (ONNX) with more outputs.
 
@@ -35,7 +40,7 @@ def explain_graph(model: bytes, depths: Sequence[str]) -> Opened:
         raise ValueError(f"the classifier's graph has no value {lost[0]!r}")
     values = {depth: value for depth in depths if (value := _pooled_map(producers, depth)) is not None}
     # Renamed, not copied by an Identity: OpenVINO removes that and may then keep the other name.
-    renamed = {value: f"map:{depth}" for depth, value in reversed(values.items())}
+    renamed = {value: map_name(depth) for depth, value in reversed(values.items())}
     nodes, initializers = cut(source, [OUTPUT])
     for node in nodes:
         node.input[:] = [renamed.get(name, name) for name in node.input]

@@ -102,6 +102,7 @@ def _text(here: Rows, others: Rows, few: bool) -> list[str]:
         lines += [*([""] if lines else []), "TO BE FETCHED", *_section(others)]
     notes = [
         _TIMM if any(row["family"] == "timm" for row in others) else "",
+        *(f"{row['name']} runs in torch: it cannot be exported ({why})." for row in here if (why := _why(row))),
         _VOC if any("voc_labels" in row["name"] for row in here + others) else "",
         "" if few else _HOW,
     ]
@@ -140,11 +141,15 @@ def _cells(row: dict[str, Any], own_words: bool) -> list[str]:
 
 
 def _speed(row: dict[str, Any]) -> str:
-    """`142 (2026-11-24)`; the engine where it is not the usual one."""
+    """`142 (2026-11-24)`; the engine where it is not the usual one, also where nothing was measured."""
     if not row["images_per_second"]:
-        return ""
+        return "torch" if row.get("runs_in_torch") else ""
     engine = "" if row["engine"].startswith("openvino") else f"{row['engine']}, "
     return f"{row['images_per_second']:.0f} ({engine}{row['measured']})"
+
+
+def _why(row: dict[str, Any]) -> str:
+    return row.get("runs_in_torch") or ""
 
 
 def _table(lines: list[list[str]], indent: str) -> list[str]:

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.graph_moments import Norm, backbone_moment_graph
+from headstart.backbone.torch_only import why_in_torch
 from headstart.cache_folder import write_to_cache
 from headstart.embedding.embed import Embeddings, space_key
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import StreamOptions, stream
+from headstart.errors import MachineError
 from headstart.images.load import load_square
 from headstart.images.open import Source
 
@@ -30,6 +32,7 @@ PICTURES = 96
 _VERSION = "moments1"  # change it when the shifts for the same pictures change
 NO_NORMS = "this network has no BatchNorm layers, so it keeps no statistics of its own pictures"
 NO_PICTURES = "no picture could be read"
+NO_GRAPH = "this network runs in torch, where the statistics of its BatchNorm layers are not looked at"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ def channel_moments(
         return known
     try:
         found = picture_moments([sources[row] for row in chosen], backbone)
+    except MachineError:
+        if why_in_torch(backbone) is None:
+            raise
+        return _nothing(NO_GRAPH)
     except (OSError, ImportError, RuntimeError) as error:  # RuntimeError: OpenVINO cannot compile or run it
         lines = str(error).strip().splitlines()
         return _nothing(f"the network could not be measured: {lines[0] if lines else type(error).__name__}")

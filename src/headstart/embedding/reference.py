@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone
-from headstart.engine.openvino import OpenVinoEngine
+from headstart.embedding.engines import exact_engine
 from headstart.engine.stream import StreamOptions, stream
 from headstart.images.load import load_square
 from headstart.images.open import Source
@@ -17,7 +17,7 @@ from headstart.images.open import Source
 def fresh_matrix(sources: Sequence[Source], backbone: Backbone, depths: Sequence[int]) -> NDArray[np.float32]:
     """Float32 vectors `(n, sum of dims)` of the given depths; every source must be readable."""
     names = [backbone.depths[d].name for d in depths]
-    engine = OpenVinoEngine(backbone.graph(), names)  # what the saved classifier runs on, whatever embedded
+    engine = exact_engine(backbone, names)
     rows: list[NDArray[np.float32]] = []
     for batch in stream(sources, lambda s: load_square(s, backbone.preprocessing), engine, StreamOptions()):
         if batch.indices:

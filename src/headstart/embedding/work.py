@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.backbone.backbone import Backbone
 from headstart.embedding.cache import ShardWriter
 from headstart.embedding.columns import Columns, batch_columns, put, take, usable_rows
-from headstart.engine.choose import choose
+from headstart.embedding.engines import fastest_engine
 from headstart.engine.engine import Engine, EngineFacts
 from headstart.engine.stream import StreamBatch, StreamOptions, StreamTimes, stream
 from headstart.images.load import Picture, load_image
@@ -98,8 +98,7 @@ class Work:
 
     def _ready_engine(self) -> Engine:
         if self._engine is None:
-            backbone = self._backbone
-            self._engine, self.engine_facts = choose(backbone.graph(), backbone.torch_module, self._device)
+            self._engine, self.engine_facts = fastest_engine(self._backbone, self._device)
         return self._engine
 
 

@@ -24,11 +24,12 @@ _AGREE = 1e-2  # of the largest value; a GPU that differs more than this from th
 
 
 def choose(
-    graph: Path, torch_module: Callable[[], Any] | None = None, device: str = "auto"
+    graph: Path | None, torch_module: Callable[[], Any] | None = None, device: str = "auto"
 ) -> tuple[Engine, EngineFacts]:
     """The fastest engine for `graph`. `device`: "auto", "cpu", "cuda" or "mps".
 
-    On a machine without CUDA or MPS torch is not imported while OpenVINO works.
+    On a machine without CUDA or MPS torch is not imported while OpenVINO works. `graph` None: the network has none, and
+    torch runs `torch_module`.
     Raises UsageError (unknown or absent device) and MachineError (no engine works).
     """
     if device not in DEVICES:
@@ -41,8 +42,11 @@ def choose(
         if not engines and device != "auto":
             raise UsageError(f"device {device} does not work here: {notes[0]}")
     if device in ("auto", "cpu"):
-        engines += _attempt(lambda: OpenVinoEngine(graph), "OpenVINO", notes)
-    if not engines and torch_module is not None:
+        if graph is not None:
+            engines += _attempt(lambda: OpenVinoEngine(graph), "OpenVINO", notes)
+        elif torch_module is not None:
+            engines += _attempt(lambda: TorchEngine(torch_module, "cpu"), "torch", notes)
+    if not engines and graph is not None and torch_module is not None:
         engines += _attempt(lambda: TorchEngine(torch_module, "cpu"), "torch", notes)
     if not engines:
         raise MachineError(f"no engine can run the network: {'; '.join(notes)}")

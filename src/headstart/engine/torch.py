@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -23,6 +24,8 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, factory: Callable[[], Any], device: str = "cpu", precision: str = "fp32") -> None:
+        # Before torch is imported: its threads must not spin while they wait, the decode threads need the same cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
 
         self._torch = torch

@@ -57,7 +57,7 @@ def export(request: Request, progress: Progress) -> dict[str, Any]:
     """Write the folder of `request` and say what was measured, as plain values (fractions 0..1).
 
     Raises, and leaves nothing behind:
-        UsageError: unknown kind, a folder that may not be replaced, no pictures known.
+        UsageError: unknown kind, a folder that may not be replaced, no pictures known, a network that torch alone runs.
         DataError: no picture can be read.
         ClassifierError: int8 loses too much or is not faster.
         MachineError: onnxruntime is missing, the disk is full.
@@ -66,6 +66,11 @@ def export(request: Request, progress: Progress) -> dict[str, Any]:
     if request.kind not in KINDS:
         raise UsageError(f"cannot export to {request.kind!r}: choose one of {', '.join(KINDS)}")
     classifier = Classifier.load(request.run)
+    if (network := classifier.artefact.network) is not None:
+        raise UsageError(
+            f"{request.run} has nothing to export: {network.architecture} cannot become a graph ({network.why}); "
+            "train with another --backbone for that"
+        )
     check_free(request.folder, request.overwrite)
     if request.kind != "openvino":
         import_onnxruntime()

@@ -42,7 +42,9 @@ class Model:
 
 
 def _version(artefact: Artefact) -> str:
-    digest = hashlib.sha256(artefact.model)
+    digest = hashlib.sha256()
+    for part in artefact.parts():
+        digest.update(part)
     digest.update("\0".join(artefact.classes).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:12]
 

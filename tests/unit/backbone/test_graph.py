@@ -19,6 +19,7 @@ from headstart.backbone.graph import check, export_graph
 from headstart.backbone.graph_file import GraphFile, graph_file
 from headstart.backbone.network import load_network
 from headstart.backbone.sources import find_source
+from headstart.backbone.torch_only import SUFFIX, NotExportableError, remembered
 from headstart.embedding.embed import embed
 from headstart.engine.torch import TorchEngine
 from headstart.errors import MachineError
@@ -86,10 +87,12 @@ def test_a_graph_that_differs_from_torch_leaves_no_file(
     good = lite0.graph().read_bytes()
     check(good, lite0.torch_module())
     monkeypatch.setattr(exporting, "onnx_bytes", lambda *_: with_flipped_bias(good))
-    with pytest.raises(MachineError, match="differs from torch"):
+    with pytest.raises(NotExportableError, match="differs from torch"):
         export_graph(LITE0, tmp_path)
     assert not graph_file(LITE0, tmp_path).path.exists()
-    assert not [p for p in (tmp_path / "graphs").iterdir() if p.suffix != ".lock"]
+    left = [p.name for p in (tmp_path / "graphs").iterdir() if p.suffix != ".lock"]
+    assert len(left) == 1 and left[0].endswith(SUFFIX), "only why there is no graph is kept"
+    assert "differs from torch: output" in (remembered(LITE0, tmp_path) or "")
 
 
 def test_a_graph_with_a_frozen_batch_is_refused(lite0: Backbone) -> None:
