@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.answer import Answer
+from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.howmuch.allowance import Allowance
@@ -133,6 +134,10 @@ def _hopeless(ground: Ground, frozen: FrozenAnswer, terms: Terms) -> str | None:
         return "no picture can be held out, so more training could not be judged"
     if terms.config.train != "auto" or terms.config.extra_layers:
         return None  # what was asked for is trained
+    if why_in_torch(ground.backbone) is not None:
+        why = f"{ground.backbone.name} runs in torch, and training more than a head starts from a graph"
+        terms.progress.say(f"{why}: the new head stays")
+        return why
     if (reason := nothing_to_win(frozen)) is not None:
         return reason  # before the plan: its measuring takes seconds
     if _allowance(terms).left() < LEAST_TIME:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart import rules
 from headstart.backbone.backbone import Backbone
+from headstart.backbone.torch_only import why_in_torch
 from headstart.data.split import Split
 from headstart.engine.choose import usable_accelerator
 from headstart.head.layered import LayeredHead
@@ -120,6 +121,8 @@ class Trainer:
         """The views that training sees: the picture itself, and the flips that keep its label."""
         from headstart.finetune.views import draw_views
 
+        if self._views is None and why_in_torch(self.ground.backbone) is not None:
+            self._views = draw_views(1, (), self.ground.seed, "none")  # extra layers only: they learn from vectors
         if self._views is None:
             self.flips = self._probed_flips()
             kept = [verdict.flip for verdict in self.flips if verdict.kept]
