@@ -40,6 +40,7 @@ LISTED = 24  # pictures in a list, cells of the confusion matrix
 IN_CELL = 6  # pictures of a cell
 NEIGHBOURS = 3
 LEAST_SECONDS = 3.0  # that it may take, however little of a budget is left
+GLANCE_SECONDS = 1.5  # that small copies of the nearest pictures may take when that is used up
 LOOKED_AT = 2000  # training pictures that a fine-tuned network is shown once more, for the index
 FEW = 50  # fewer than these are not worth the pass
 
@@ -75,7 +76,8 @@ def explained(
 def explain(run: Run, ground: Ground, saved: Saved, clock: Clock, seconds_left: float = 30.0) -> dict[str, Any]:
     """Write RUN/explain/, whole or not at all. The result is the `explain` key of result.json.
 
-    `seconds_left` bounds it (3 are always taken): what was not looked at by then has no thumbnail and no heat map.
+    `seconds_left` bounds it (3 are always taken, 1.5 more for the nearest pictures): what was not looked at by then
+    has no thumbnail and no heat map.
     Raises the children of HeadstartError, and OSError.
     """
     began = time.monotonic()
@@ -138,6 +140,7 @@ def _everything(ground: Ground, saved: Saved, seen: Gathered) -> tuple[dict[str,
     seen.show(rows, predicted)
     index, found, cosines = _neighbours(ground, saved, seen, rows)
     near = list(dict.fromkeys(int(row) for row in found.flat if row >= 0))
+    seen.deadline = max(seen.deadline, time.monotonic() + GLANCE_SECONDS)
     seen.glance(near)
     where = {row: at for at, row in enumerate(near)}
     pictures = []

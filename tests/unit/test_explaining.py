@@ -209,6 +209,7 @@ def test_nothing_held_out_means_no_lists(tmp_path):
 
 def test_when_the_time_is_up_nothing_more_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(explaining, "LEAST_SECONDS", -1.0)
+    monkeypatch.setattr(explaining, "GLANCE_SECONDS", -1.0)
     facts, document = World(tmp_path).explain(-1.0)
     assert not facts["heat"] and all(p["thumb"] is None and len(p["nearest"]) == 3 for p in document["pictures"])
 

@@ -35,7 +35,7 @@ LISTS = {
 
 @dataclass(frozen=True)
 class Thumb:
-    """A picture to show: data URI and pixels; `source` "" when it cannot be opened any more."""
+    """A picture to show: data URI and pixels; `source` "" when the run kept no copy of it."""
 
     source: str
     width: int

@@ -158,7 +158,18 @@ def test_only_thumbnails_of_the_run_are_shown(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     files = read_files(run)
     assert [files.thumb(p["thumb"]) for p in files.explain["pictures"][:3]] == ["", "", ""]
-    assert "no picture" in page(files)
+    assert "no copy kept" in page(files)
+
+
+def test_nearest_pictures_without_a_copy_are_named_all_the_same(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", pictures=3)
+    path = run.folder / "explain" / "explain.json"
+    document = json.loads(path.read_text())
+    document["neighbours"] = [{**n, "thumb": None, "label": f"alike {k}"} for k, n in enumerate(document["neighbours"])]
+    path.write_text(json.dumps(document))
+    text = page(read_files(run))
+    near = text[text.index('<div class="near">') :].partition("</div>")[0]
+    assert "alike 0" in near and "<img" not in near and "no copy kept" not in near
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
