@@ -195,6 +195,18 @@ def plan(
     return dict(without_nan(plan_data(Path(data), config, progress or Silent(), clock or Clock())))
 
 
+def plan_scale(
+    data: str | Path, images: float, workers: int = 1, *, backbone: str = "auto", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Hours, bytes and parts that `images` pictures like those of `data` take on `workers` workers like this machine's.
+
+    Measures for ten seconds; also what the heads need afterwards. Needs the extra `[scale]`.
+    """
+    from headstart.foreseeing import foresee
+
+    return foresee(Path(data), images, workers, backbone, progress or Silent())
+
+
 def report(folder: str | Path, compare: str | Path | None = None) -> dict[str, Any]:
     """Write the page of a finished run again (RUN/report.html); with `compare`, also one that compares it with a run.
 

@@ -18,15 +18,27 @@ def command(
     train: str = typer.Option("auto", help="As for fit: auto, or the one amount to plan."),
     backbone: str = typer.Option("auto", help="Pretrained network; see: headstart backbones."),
     seed: int = typer.Option(0, help="As for fit."),
+    images: float | None = typer.Option(None, help="Foresee a set of so many pictures like these, such as 1e8."),
+    workers: int = typer.Option(1, help="With --images: workers like one of this machine."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> int:
     """Say what fit would try, in which order and why, and how long each would take. Trains only heads.
+
+    With --images: how long and how many bytes a larger set takes on several workers, measured here in ten seconds.
 
     Example: headstart plan birds/ --budget 10m
     """
     from headstart import api
     from headstart.clock import Clock
 
+    if images is not None:
+        with Console() as console:
+            foreseen = api.plan_scale(data, images, workers, backbone=backbone, progress=console)
+        if as_json:
+            print_json(foreseen)
+        else:
+            typer.echo("\n".join(foreseen["lines"]))
+        return 0
     clock = Clock(context.obj)
     with Console() as console:
         found = api.plan(data, budget=budget, train=train, backbone=backbone, seed=seed, progress=console, clock=clock)
