@@ -24,16 +24,45 @@ DRIVER = """
 import sys
 from pathlib import Path
 from headstart.scaling.embed import finish_folder
-from headstart.scaling.local import LocalBackend
-finish_folder(Path(sys.argv[1]), LocalBackend(2, "fake_embedders:hashing"))
+if sys.argv[2] == "local":
+    from headstart.scaling.local import LocalBackend as Backend
+else:
+    from headstart.scaling.ray_backend import RayBackend
+    Backend = lambda *given: RayBackend("ray", *given)
+finish_folder(Path(sys.argv[1]), Backend(2, "fake_embedders:hashing"))
 """
 
 
-def start(folder, count, sleep):
-    """A driver as a process of its own; its workers write the names of what they embed to `count`."""
+def start(on, folder, count, sleep):
+    """A driver as a process of its own; its workers write the names of what they embed to `count`.
+
+    With `on` ray it starts a Ray of its own, so that a trial ends that as well.
+    """
+    pids = count.with_name("pids")
+    pids.mkdir(exist_ok=True)
     environment = os.environ | {"FAKE_COUNT": str(count), "FAKE_SLEEP": str(sleep), "PYTHONPATH": str(TESTS)}
     environment["PYTHONPATH"] += os.pathsep + str(HERE.parent / "src")
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment)
+    environment |= {"FAKE_PIDS": str(pids), "RAY_ADDRESS": "local"}
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), on], env=environment)
+
+
+def wait_for_workers(work):
+    """Wait until all workers have noticed that their driver is gone."""
+    for worker in (work / "pids").iterdir():
+        while lives(int(worker.name)):
+            time.sleep(0.05)
+        worker.unlink()
+
+
+def lives(pid):
+    """Whether there is such a process (a dead one that nobody asked for is none)."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
 
 
 def everything(folder):
@@ -59,13 +88,14 @@ def trial(work, paths, parsed, seconds, moment):
     for count in counts:
         count.unlink(missing_ok=True)
     begin(folder, paths, parsed.rows)
-    driver = start(folder, counts[0], parsed.sleep)
+    driver = start(parsed.on, folder, counts[0], parsed.sleep)
     time.sleep(moment)
     driver.kill()
     killed = driver.wait() < 0
-    time.sleep(0.3)  # its workers notice
+    time.sleep(0.3)  # the youngest has said its number
+    wait_for_workers(work)
     parts = whole_parts(folder)
-    again = start(folder, counts[1], 0.0)
+    again = start(parsed.on, folder, counts[1], 0.0)
     if again.wait() != 0:
         raise SystemExit("the second run failed")
     embedded = Counter(counts[1].read_text().split() if counts[1].exists() else [])
@@ -80,6 +110,7 @@ def trial(work, paths, parsed, seconds, moment):
 
 def main():
     parser = arguments(__doc__, needs_sets=False)
+    parser.add_argument("--on", choices=("local", "ray"), default="local")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--rows", type=int, default=8, help="pictures per chunk; divides --pictures [%(default)s]")
@@ -88,13 +119,13 @@ def main():
     parsed = parser.parse_args()
     from fake_embedders import begin, fake_pictures
 
-    work = parsed.work / "scale-kills"
+    work = parsed.work / f"scale-kills-{parsed.on}"
     shutil.rmtree(work, ignore_errors=True)
     paths = fake_pictures(work / "in", parsed.pictures)
-    record = Record("scale-kills", "SIGKILL of the driver at random moments", parsed)
+    record = Record(f"scale-kills-{parsed.on}", f"SIGKILL of the driver at random moments, --on {parsed.on}", parsed)
     begin(work / "whole", paths, parsed.rows)
     began = time.perf_counter()
-    if start(work / "whole", work / "count", parsed.sleep).wait() != 0:
+    if start(parsed.on, work / "whole", work / "count", parsed.sleep).wait() != 0:
         raise SystemExit("the undisturbed run failed")
     seconds = time.perf_counter() - began
     rng = random.Random(parsed.seed)

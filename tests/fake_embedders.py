@@ -1,6 +1,7 @@
 """Embedders that need no network: what a picture's file says decides what happens. For workers in other processes.
 
-FAKE_COUNT: file that gets one line per picture that was embedded. FAKE_SLEEP: seconds per picture.
+FAKE_COUNT: file that gets one line per picture that was embedded. FAKE_SLEEP: seconds per picture. FAKE_PIDS: folder in
+which every worker leaves a file with its process's number as the name. FAKE_FSIZE: bytes a file of a worker may have.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ class Hashing:
 
     def __init__(self, spec):
         self.depths = spec.depth_list()
+        if pids := os.environ.get("FAKE_PIDS"):
+            Path(pids, str(os.getpid())).touch()
+        if most := os.environ.get("FAKE_FSIZE"):
+            import resource
+
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(most),) * 2)
 
     def __call__(self, uris):
         columns, errors = empty_columns(len(uris), self.depths), [None] * len(uris)

@@ -28,14 +28,20 @@ _KEPT = ("HEADSTART_CACHE",)  # variables of this process that the workers get
 
 
 class RayBackend:
-    """`on`: ray or ray://HOST:PORT (ray_session.py); `embedder`: see Worker.
+    """`on`: ray or ray://HOST:PORT (ray_session.py); `workers`: at most so many; `embedder`: see Worker.
 
     `environment`: further variables of the workers' processes.
     """
 
-    def __init__(self, on: str = "ray", embedder: str | None = None, environment: Mapping[str, str] = {}) -> None:
-        self._on, self._embedder = on, embedder
-        self._environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(environment)
+    def __init__(
+        self,
+        on: str = "ray",
+        workers: int | None = None,
+        embedder: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._on, self._workers, self._embedder = on, workers, embedder
+        self._environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(environment or {})
 
     def work(self, folder: Path, chunks: Sequence[Chunk], told: Told) -> None:
         """See Backend."""
@@ -43,7 +49,7 @@ class RayBackend:
             return
         ledger = Ledger(folder)
         with connected(self._on) as ray:
-            crew = _Crew(ray, ledger, self._embedder, self._environment)
+            crew = _Crew(ray, ledger, self._workers, (self._embedder, self._environment))
             try:
                 crew.work(chunks, told)
             except ConnectionError as error:  # of the Ray client
@@ -55,10 +61,11 @@ class RayBackend:
 
 @dataclass
 class _Hand:
-    """One actor, and the chunk it works on (None: it is starting)."""
+    """One actor, and the chunk it works on (None: it is starting); whether it could not be reached before."""
 
     actor: Any
     chunk_id: str | None = None
+    doubted: bool = False
 
 
 class _Crew:
@@ -68,12 +75,15 @@ class _Crew:
     are placed by Ray when a machine joins or somebody else leaves.
     """
 
-    def __init__(self, ray: Any, ledger: Ledger, embedder: str | None, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, ray: Any, ledger: Ledger, workers: int | None, given: tuple[str | None, Mapping[str, str]]
+    ) -> None:
         self._ray, self._ledger = ray, ledger
         spec = ledger.spec
-        self._most = 1 if spec.device == "mps" else 1 << 30
+        self._most = workers or (1 if spec.device == "mps" else len(ledger.chunks))
         self._per_worker = _resources(spec)
         self._class = ray.remote(**_options(spec))(RayWorker)
+        embedder, environment = given
         self._given = (str(ledger.folder.absolute()), spec.hash, embedder, {"HF_HUB_OFFLINE": "1", **environment})
         self._todo: deque[str] = deque()
         self._hands: dict[Any, _Hand] = {}  # by the answer that is awaited
@@ -111,8 +121,11 @@ class _Crew:
             )
         wanted = min(self._left, self._most, max(self._room, working) + 1 + working // 4)
         while len(self._hands) < wanted:
-            actor = self._class.remote(*self._given)
-            self._hands[actor.prepare.remote()] = _Hand(actor)
+            self._ask(_Hand(self._class.remote(*self._given)))
+
+    def _ask(self, hand: _Hand) -> None:
+        actor = hand.actor
+        self._hands[actor.prepare.remote() if hand.chunk_id is None else actor.run.remote(hand.chunk_id)] = hand
 
     def _count_room(self) -> int:
         """How many actors fit the cluster as it is now."""
@@ -127,6 +140,10 @@ class _Crew:
         try:
             said = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
+            if isinstance(error, self._ray.exceptions.ActorUnavailableError) and not hand.doubted:
+                hand.doubted = True  # asked again it answers, or Ray knows by then what became of it
+                self._ask(hand)
+                return
             self._end(hand)
             self._lost(hand, error)
             return
@@ -141,8 +158,8 @@ class _Crew:
             self._left -= 1
         before = hand.chunk_id
         if self._todo:
-            hand.chunk_id = self._todo.popleft()
-            self._hands[hand.actor.run.remote(hand.chunk_id)] = hand
+            hand.chunk_id, hand.doubted = self._todo.popleft(), False
+            self._ask(hand)
         else:
             self._end(hand)
         if before is not None:
@@ -152,15 +169,20 @@ class _Crew:
         """The chunk comes again, first; a node that went away is not its fault."""
         if hand.chunk_id is not None:
             self._todo.appendleft(hand.chunk_id)
-            if not _with_its_node(error):
+            if not self._left_us(error):
                 self._ledger.crashed(hand.chunk_id, _why(error))
-        elif not _with_its_node(error):
+        elif not self._left_us(error):
             self._failed_starts += 1
             if self._failed_starts >= _STARTS or isinstance(error, self._ray.exceptions.RayTaskError):
                 raise MachineError(
                     f"a worker cannot start ({_why(error)}): is the same headstart installed on every machine, and is "
                     "there enough memory?"
                 )
+
+    def _left_us(self, error: Exception) -> bool:
+        """Whether the worker is gone because its machine is, or cannot be reached."""
+        unreachable = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+        return unreachable or getattr(error, "preempted", False) or "node has died" in str(error)
 
     def _end(self, hand: _Hand) -> None:
         with suppress(Exception):  # it is dead already
@@ -176,11 +198,6 @@ def _options(spec: Spec) -> dict[str, Any]:
     """The ledger knows what is to be done again, so Ray restarts and repeats nothing."""
     gpus = 1 if spec.device == "cuda" else 0
     return {"num_cpus": spec.threads, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
-
-
-def _with_its_node(error: Exception) -> bool:
-    """Whether the worker died because its machine left the cluster."""
-    return getattr(error, "preempted", False) or "node has died" in str(error) or "node died" in str(error)
 
 
 def _why(error: Exception) -> str:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from headstart.engine.cores import usable_cores
@@ -20,6 +21,7 @@ from headstart.images.printable import printable
 from headstart.scaling.extra import scale_package
 
 _STORE = 80_000_000  # bytes of Ray's object store, near the least it takes: pictures and vectors do not go through it
+_SCRATCH = "headstart-ray-"
 _SHORT = "/tmp"  # noqa: S108 - Ray's sockets lie below it, and a socket's path may have 100 letters; mkdtemp is private
 
 
@@ -102,13 +104,25 @@ def _secure() -> str:
     constants = scale_package("ray._private.ray_constants")
     os.environ[constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     constants.ENABLE_RAY_CLUSTER = False
-    return tempfile.mkdtemp(prefix="headstart-ray-", dir=_SHORT)
+    _tidy()
+    return tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=_SHORT)
+
+
+def _tidy() -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in Path(_SHORT).glob(f"{_SCRATCH}*"):
+        try:
+            os.kill(int(folder.name.removeprefix(_SCRATCH).partition("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)  # those of other users cannot be removed
+        except (ValueError, OSError):
+            continue
 
 
 def _reason(error: Exception) -> str:
     """One line of what Ray says, and what to do about the usual faults."""
     text = " ".join(printable(str(error)).split())
-    if "oken" in text and "uthenticat" in text:
+    if "uthenticat" in f"{text} {error.__cause__} {error.__context__}":
         return (
             "it wants its token: set RAY_AUTH_MODE=token and put the token of the cluster into RAY_AUTH_TOKEN or "
             "~/.ray/auth_token (ray get-auth-token shows it)"
