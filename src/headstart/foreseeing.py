@@ -123,8 +123,8 @@ def _lines(n: int, workers: int, measured: Measured, embed: dict[str, Any], head
     passes, sums = _bytes(heads["bytes_per_pass"]), _hours(heads["hours_of_sums"])
     return [
         *lines,
-        f"Heads are then trained from part files, nothing is raced: {needed} of memory{short}, {least} to {most} passes "
-        f"over {passes} of vectors; the sums of the first take {sums} on this machine.",
+        f"Heads are then trained from part files, nothing is raced: {needed} of memory{short}, {least} to {most} "
+        f"passes over {passes} of vectors; the sums of the first take {sums} on this machine.",
     ]
 
 
