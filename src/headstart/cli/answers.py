@@ -63,6 +63,7 @@ def written(rows: Iterable[Row], table: Path | None, ranks: int) -> Iterator[Row
         writer.writerow(["path", "class", "probability", "error", *columns])
         for row in rows:
             ranked = [value for pair in row["top"][:ranks] for value in pair]
+            ranked += [""] * (len(columns) - len(ranked))  # every row has every column, one with an error too
             probability = "" if row["probability"] is None else row["probability"]
             writer.writerow([row["path"], row["class"] or "", probability, row["error"] or "", *ranked])
             yield row

@@ -59,7 +59,8 @@ class Console:
                 self._bars.remove_task(self._task)
             self._task = self._bars.add_task(phase, total=total, rate="")
         else:
-            typer.echo(f"{phase}: {total} pictures" if total else phase, err=True)
+            count = f": {total} picture{'s' * (total != 1)}" if total else ""
+            typer.echo(f"{phase}{count}", err=True)
 
     def update(self, done: int) -> None:
         """Show how far the phase is."""

@@ -43,5 +43,5 @@ def command(
         else:
             bad, count = print_lines(told, top, bool(unsure), silent=to_csv is not None)
     if bad:
-        typer.echo(f"headstart: {bad} of {count} pictures could not be read", err=True)
+        typer.echo(f"headstart: {bad} of {count} picture{'s' * (count != 1)} could not be read", err=True)
     return 3 if bad else 0
