@@ -44,19 +44,25 @@ def export_graph(source: Source, cache: Path) -> GraphFile:
                 if (reason := remembered(source, cache)) is not None:
                     raise NotExportableError(reason)
                 remove_leftovers(target.path.parent)
-                _export(source, cache, target)
-                forget(source, cache)
-    except NotExportableError as error:
-        if source.reader == "run":  # what a run keeps is folded, and was a graph: torch alone would not do
-            raise MachineError(f"{error}: give the network that the run was trained from") from None
-        remember(source, cache, error.reason)
-        raise
+                _try(source, cache, target)
     except OSError as error:
         raise MachineError(
             f"the graph of {source.name} cannot be written to {target.path.parent}: {error.strerror or error}; "
             "free space or set HEADSTART_CACHE to another folder"
         ) from None
     return target
+
+
+def _try(source: Source, cache: Path, target: GraphFile) -> None:
+    """Export, and remember when that is not possible."""
+    try:
+        _export(source, cache, target)
+    except NotExportableError as error:
+        if source.reader == "run":  # what a run keeps is folded, and was a graph: torch alone would not do
+            raise MachineError(f"{error}: give the network that the run was trained from") from None
+        remember(source, cache, error.reason)
+        raise
+    forget(source, cache)
 
 
 def _export(source: Source, cache: Path, target: GraphFile) -> None:

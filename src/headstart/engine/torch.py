@@ -56,7 +56,7 @@ class TorchEngine:
         torch = self._torch
         try:
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-                pixels = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device, non_blocking=True)
+                pixels = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.device, non_blocking=True)
                 if self.precision == "bf16":
                     with torch.autocast(self.device, dtype=torch.bfloat16):
                         return tuple(self._module(pixels))
