@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headstart.backbone.backbone import open_backbone
 from headstart.backbone.sources import DEFAULT
+from headstart.backbone.torch_only import refuse_run
 from headstart.data.samples import Samples
 from headstart.errors import DataError, MachineError, UsageError
 from headstart.progress import Progress, Silent
@@ -80,6 +81,7 @@ def _begin(data: Path | Samples, out: Path, name: str, settings: Settings, progr
     source = listed(data)
     for note in source.notes:
         progress.say(note)
+    refuse_run(name)
     backbone = open_backbone(DEFAULT if name == "auto" else name, settings.cache)
     for note in backbone.notes:
         progress.say(note)
