@@ -24,6 +24,7 @@ from headstart.howmuch.verdict import Verdict, judge_race
 from headstart.planning import facts_for
 from headstart.progress import Progress
 from headstart.run import Run
+from headstart.spreading import Spread, spread
 from headstart.training import Ground, Trainer, flip_notes, short_of_memory
 
 LEAST_TIME = 3.0  # seconds below which nothing is even measured
@@ -63,9 +64,14 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
     frozen = _frozen(ground, answer, terms)
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
-    clock = terms.clock
-    with clock("plan"):  # imports torch
+    with terms.clock("plan"):  # imports torch
         trainer = Trainer(ground, {}, terms.progress.say, budget=terms.config.budget)
+    with spread(trainer, terms.config.on, terms.run.folder) as workers:
+        return _raced(trainer, workers, similarity, frozen, terms)
+
+
+def _raced(trainer: Trainer, workers: Spread, similarity: Similarity, frozen: FrozenAnswer, terms: Terms) -> Raced:
+    ground, clock = trainer.ground, terms.clock
     raced = Raced("interrupted", frozen=frozen, interrupted=True)
     try:
         with clock("plan"):
@@ -75,7 +81,7 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
         for line in (planned.why, *notes):
             terms.progress.say(line)
         with clock("race"):
-            result = _run(ground, planned, trainer, frozen, terms)
+            result = _run(planned, trainer, workers, frozen, terms)
             verdict = judge_race(frozen, result, planned.pinned, terms.config.seed)
         raced = Raced(result.ended, planned, result, verdict, None, frozen, notes, result.interrupted)
         if verdict.arm is not None:
@@ -154,8 +160,8 @@ def _allowance(terms: Terms) -> Allowance:
     return Allowance(config.budget, terms.reserve, lambda: terms.clock.seconds()["total"])
 
 
-def _run(ground: Ground, planned: Plan, trainer: Trainer, frozen: FrozenAnswer, terms: Terms) -> RaceResult:
-    progress = terms.progress
+def _run(planned: Plan, trainer: Trainer, workers: Spread, frozen: FrozenAnswer, terms: Terms) -> RaceResult:
+    ground, progress = trainer.ground, terms.progress
     progress.start("race")
 
     unit = "s" if terms.config.steps is None else "steps"
@@ -168,7 +174,8 @@ def _run(ground: Ground, planned: Plan, trainer: Trainer, frozen: FrozenAnswer, 
         )
 
     ledger = Ledger(terms.run.folder / "race", fingerprint(ground, trainer))
-    return race(planned, trainer.unit, frozen, ground.split.folds, _allowance(terms), RaceOptions(ledger, tell))
+    options = RaceOptions(ledger, tell, workers.ahead, workers.at_once)
+    return race(planned, workers.runner, frozen, ground.split.folds, _allowance(terms), options)
 
 
 def fingerprint(ground: Ground, trainer: Trainer) -> str:
@@ -212,9 +219,11 @@ def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
     from headstart.finetune.loop import logits_of
 
     tail, course = trainer.refit(arm, version)
-    activations = trainer.activations(tail.cut)
+    activations = None if trainer.elsewhere is not None else trainer.activations(tail.cut)
 
     def expected(rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        if activations is None:  # they are with the workers
+            return again([ground.sources[row] for row in rows])
         return np.asarray(logits_of(tail, activations, rows) / verdict.temperature)
 
     def again(sources: Any) -> NDArray[np.floating]:

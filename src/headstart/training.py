@@ -14,7 +14,9 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.torch_only import why_in_torch
 from headstart.data.split import Split
 from headstart.engine.choose import usable_accelerator
+from headstart.finetune.together import cuts_together
 from headstart.head.layered import LayeredHead
+from headstart.head.linear import LinearHead
 from headstart.howmuch.arm import Arm, FoldResult
 from headstart.howmuch.candidates import Candidate, evened
 from headstart.howmuch.probe import Probe
@@ -36,7 +38,6 @@ FloatArray = NDArray[np.floating]
 
 MOST_FOR_FLIPS = 128  # pictures that are looked at flipped
 ROOM_TO_KEEP = 3 * 2**29  # a quarter of 6 GiB: kept memory is fragmented, and a laptop may have little
-CACHED_TOGETHER = 3  # cuts that one pass fills: last-1 to last-3
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Trainer:
     """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
-    for the user. `budget`: seconds of the whole fit.
+    for the user. `budget`: seconds of the whole fit. `elsewhere` does final trainings in place of this process.
     """
 
     ground: Ground
@@ -88,6 +89,7 @@ class Trainer:
     flips: tuple[FlipVerdict, ...] = ()
     device: str = "cpu"
     budget: float = 300.0
+    elsewhere: Callable[[Arm, IntArray, Any], tuple[Tail, Course] | None] | None = None
     _network: Any = None
     _heads: StartHeads | None = None
     _views: tuple[View, ...] | None = None
@@ -150,6 +152,8 @@ class Trainer:
         """The arm on every picture to learn from, as long as `version` says. For arms that train the network."""
         rows = np.arange(len(self.ground.material.learn))
         recipe = self.recipe(arm, len(rows), version)
+        if self.elsewhere is not None and (trained := self.elsewhere(arm, rows, recipe)) is not None:
+            return trained
         return self._train(arm, None, (rows, rows[:0]), recipe)
 
     def refit_layers(self, arm: Arm, version: Version) -> tuple[LayeredHead, tuple[int, ...]]:
@@ -183,9 +187,7 @@ class Trainer:
         from headstart.finetune.cutcache import CutOptions, build_cut_cache
 
         if cut not in self._caches:
-            last = len(self.ground.backbone.depths) - 1
-            together = [c for c in range(last - 1, max(0, last - 1 - CACHED_TOGETHER), -1)]
-            cuts = together if cut in together else [cut]
+            cuts = cuts_together(cut, len(self.ground.backbone.depths))
             options = CutOptions(head_depths=self.ground.start.depths)
             cache = build_cut_cache(self.ground.sources, self.ground.backbone, cuts, self.views, options)
             for note in cache.notes:
@@ -196,6 +198,11 @@ class Trainer:
                 raise MemoryError(f"no room for the activations at cut {cut}")
         return self._caches[cut]
 
+    def start_head(self, arm: Arm, unit: tuple[int, int] | None, seed: int) -> LinearHead:
+        """The head that `arm` starts from on a (repeat, fold), or on everything."""
+        head = self.heads.of(unit)
+        return fresh_head(head, seed) if arm.fresh or arm.train == "scratch" else head
+
     def _train(
         self, arm: Arm, unit: tuple[int, int] | None, rows: tuple[IntArray, IntArray], recipe: Any
     ) -> tuple[Tail, Course]:
@@ -204,9 +211,7 @@ class Trainer:
         from headstart.finetune.room import memory_room
         from headstart.finetune.tail import PIXELS, Tail
 
-        head = self.heads.of(unit)
-        if arm.fresh or arm.train == "scratch":
-            head = fresh_head(head, recipe.seed)
+        head = self.start_head(arm, unit, recipe.seed)
         tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)
         if tail.cut == PIXELS and memory_room() >= ROOM_TO_KEEP:
             keep_memory()

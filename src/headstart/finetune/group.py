@@ -69,7 +69,7 @@ def joined() -> Iterator[Group]:
     elif {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         device = device_of_this_process(int(os.environ.get("LOCAL_RANK", "0")))
         try:
-            distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+            _begin("nccl" if device.startswith("cuda") else "gloo")
         except (RuntimeError, ValueError) as error:
             raise MachineError(
                 f"the other workers cannot be reached ({error}): is every machine's torchrun up?"
@@ -80,6 +80,24 @@ def joined() -> Iterator[Group]:
             distributed.destroy_process_group()
     else:
         yield Group(device=device_of_this_process())
+
+
+def _begin(backend: str) -> None:
+    """Meet the others. Restarted workers must not: torchrun's store still holds the addresses of the dead ones.
+
+    torch 2.14 gives every attempt the same store (dynamic_rendezvous.py makes it once), so who reads an address before
+    its new owner wrote it waits for a dead process. The number of the attempt, the same on one machine, keeps them
+    apart; several machines count their own, there torchrun has to make a new store each time.
+    """
+    store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+            raise MachineError(
+                "torchrun on several machines: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for it on each, else workers "
+                "that are started again look for the ones that died"
+            )
+        store = distributed.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 def device_of_this_process(local: int | None = None) -> str:

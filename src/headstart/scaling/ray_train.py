@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ class Crew:
     cpus: int
     gpu: bool
     each: int
+
+    def at_most(self, count: int) -> Crew:
+        """The same with `count` workers at most."""
+        return replace(self, count=min(self.count, count))
 
 
 MOST_CPUS = 4  # of one worker: batches of 16 keep no more of them busy
