@@ -115,7 +115,7 @@ class Final:
     def __call__(self, arm: Arm, rows: Any, recipe: Any) -> tuple[Tail, Course] | None:
         """The tail, trained; None where only one worker can: from scratch BatchNorm sees the whole batch."""
         from headstart.scaling.ray_train import by_ray
-        from headstart.scaling.train_job import read_result, write_job
+        from headstart.scaling.train_job import has_result, read_result, write_job
 
         if arm.train == "scratch":
             return None
@@ -123,7 +123,8 @@ class Final:
         shared, crew = self.shared, self.runner.crew
         task = shared.task(arm, None, rows, rows[:0], recipe)
         write_job(self.folder, shared.ground, task)
-        by_ray(self.folder, crew.at_most(len(rows)))
+        if not has_result(self.folder):
+            by_ray(self.folder, crew.at_most(len(rows)))
         tail = task.tail(shared.trainer.network, shared.ground.depths)
         return tail, read_result(self.folder, tail)
 
