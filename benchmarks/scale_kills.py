@@ -7,11 +7,13 @@ byte for byte. What the second run computed is counted picture by picture by the
 
 import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -21,29 +23,45 @@ sys.path[:0] = [str(HERE), str(TESTS)]
 from record import Record, arguments, spread
 
 DRIVER = """
-import sys
+import os, sys
 from pathlib import Path
 from headstart.scaling.embed import finish_folder
 if sys.argv[2] == "local":
     from headstart.scaling.local import LocalBackend as Backend
 else:
     from headstart.scaling.ray_backend import RayBackend
-    Backend = lambda *given: RayBackend("ray", *given)
+    given = {name: value for name, value in os.environ.items() if name.startswith("FAKE_") or name == "PYTHONPATH"}
+    Backend = lambda *chosen: RayBackend("ray", *chosen, given)
 finish_folder(Path(sys.argv[1]), Backend(2, "fake_embedders:hashing"))
 """
 
 
 def start(on, folder, count, sleep):
-    """A driver as a process of its own; its workers write the names of what they embed to `count`.
-
-    With `on` ray it starts a Ray of its own, so that a trial ends that as well.
-    """
+    """A driver as a process of its own; its workers write the names of what they embed to `count`."""
     pids = count.with_name("pids")
     pids.mkdir(exist_ok=True)
     environment = os.environ | {"FAKE_COUNT": str(count), "FAKE_SLEEP": str(sleep), "PYTHONPATH": str(TESTS)}
     environment["PYTHONPATH"] += os.pathsep + str(HERE.parent / "src")
-    environment |= {"FAKE_PIDS": str(pids), "RAY_ADDRESS": "local"}
+    environment["FAKE_PIDS"] = str(pids)
     return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), on], env=environment)
+
+
+@contextmanager
+def ray_of_this_script(on):
+    """A Ray that lives as long as the script, as a cluster does; RAY_ADDRESS names it to the drivers."""
+    if on == "local":
+        yield
+        return
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    try:
+        yield
+    finally:
+        cluster.shutdown()
 
 
 def wait_for_workers(work):
@@ -117,6 +135,12 @@ def main():
     parser.add_argument("--sleep", type=float, default=0.01, help="seconds per picture [%(default)s]")
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
+    with ray_of_this_script(parsed.on):
+        measure(parsed)
+
+
+def measure(parsed):
+    """All trials, and the record."""
     from fake_embedders import begin, fake_pictures
 
     work = parsed.work / f"scale-kills-{parsed.on}"
