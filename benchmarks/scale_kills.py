@@ -52,6 +52,7 @@ def ray_of_this_script(on):
     if on == "local":
         yield
         return
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(TESTS), str(HERE.parent / "src")))  # for the workers of the cluster
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
