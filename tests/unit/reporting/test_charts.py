@@ -49,6 +49,41 @@ def test_everything_is_drawn_inside_the_picture_twice(name: str) -> None:
         assert "nan" not in drawing.text
 
 
+def texts(drawing: str) -> list[tuple[float, float, float, str]]:
+    """About where every text begins and ends, its base line, and what it says."""
+    found = []
+    for x, y, anchor, words in re.findall(
+        r'<text [^>]*x="([-\d.]+)" y="([-\d.]+)"(?: text-anchor="(\w+)")?>([^<]*)<', drawing
+    ):
+        wide = svg.width_of(words)
+        start = float(x) - {"middle": wide / 2, "end": wide}.get(anchor, 0.0)
+        found.append((start, start + wide, float(y), words))
+    return found
+
+
+@pytest.mark.parametrize("name", every_chart())
+def test_no_word_leaves_the_picture(name: str) -> None:
+    for drawing in every_chart()[name].drawings:
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawing.text).group(1))  # type: ignore[union-attr]
+        assert [t for t in texts(drawing.text) if t[0] < -4 or t[1] > width + 4] == []
+
+
+@pytest.mark.parametrize("steep", [False, True])
+def test_the_thresholds_stand_clear_of_the_line_of_coverage(steep: bool) -> None:
+    probability = np.sort(RNG.uniform(0.45, 1.0, 160))
+    right = RNG.uniform(size=160) < (probability > 0.6 if steep else np.full(160, 0.9))
+    chart = coverage_chart({}, probability, right)
+    assert chart is not None
+    for drawing in chart.drawings:
+        line = re.search(r'class="run chosen" d="M([^"]+)"', drawing.text).group(1)  # type: ignore[union-attr]
+        points = [tuple(float(v) for v in step.split()) for step in line.split("L")]
+        said = texts(drawing.text)
+        names = said[[t[3] for t in said].index("share answered, against share right of those") + 1 :]
+        assert len(names) >= 3
+        for start, end, base, words in names:
+            assert [p for p in points if start < p[0] < end and base - 9 < p[1] < base] == [], words
+
+
 @pytest.mark.parametrize("name", every_chart())
 def test_a_table_stands_behind_every_chart(name: str) -> None:
     table = every_chart()[name].table

@@ -58,7 +58,7 @@ def _best(result: JSON) -> list[JSON]:
 
 def _draw(width: float, found: list[JSON], head: float | None, chosen: str) -> tuple[float, list[str]]:
     narrow = width < 500
-    left, right, height = 46.0, width - (108 if narrow else 150), 270.0
+    left, right, height = svg.LEFT, width - (108 if narrow else 150), 270.0
     seconds = [p["seconds"] for c in found for p in c["curve"] if p["seconds"] > 0]
     shares = [p["top1"] for c in found for p in c["curve"]] + ([head] if head is not None else [])
     pad = max(0.01, 0.06 * (max(shares) - min(shares)))

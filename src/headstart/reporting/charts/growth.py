@@ -72,7 +72,7 @@ def growth(result: JSON) -> Chart | None:
 
 
 def _draw(width: float, curve: list[tuple[float, float]], found: Growth) -> tuple[float, list[str]]:
-    height, left, right = 230.0, 46.0, width - 24
+    height, left, right = 230.0, svg.LEFT, width - 24
     last = curve[-1][0]
     far = 2 * last if found.laws else 1.1 * last
     ahead = [1 - law(far) for law in found.laws]

@@ -39,7 +39,7 @@ def profile(result: JSON) -> Chart | None:
 
 
 def _draw(width: float, found: list[JSON], chosen: set[str]) -> tuple[float, list[str]]:
-    height, left = 230.0, 46.0
+    height, left = 230.0, svg.LEFT
     lows = [d["low"] if d.get("low") is not None else d["top1"] for d in found]
     highs = [d["high"] if d.get("high") is not None else d["top1"] for d in found]
     y = Scale(max(0.0, min(lows) - 0.02), min(1.0, max(highs) + 0.02), height - 34, 12)

@@ -10,6 +10,7 @@ from html import escape
 from headstart.images.printable import printable
 
 WIDE, NARROW = 680.0, 342.0  # pixels: in the text column, on a phone
+LEFT = 50.0  # pixels beside a plot: "82.5 %" and a gap
 LETTER = 6.6  # mean width of a letter at 12 px, system fonts; a little generous
 
 

@@ -81,13 +81,13 @@ def _as_rows(
 
 def _bins(width: float, bins: Sequence[JSON]) -> tuple[float, list[str]]:
     side = min(width, 380.0)
-    left, height = 46.0, side
+    left, height = svg.LEFT, side
     lowest = max(0.0, min(0.9, *(min(b["top1_low"], b["confidence"]) for b in bins)) - 0.03)
-    x = Scale(lowest, 1.0, left, side - 12)
+    x = Scale(lowest, 1.0, left, side - 16)
     y = Scale(lowest, 1.0, height - 46, 12)
     parts = []
     for tick in svg.round_ticks(lowest, 1.0, 5):
-        parts += [svg.line(left, y(tick), side - 12, y(tick), "grid")]
+        parts += [svg.line(left, y(tick), side - 16, y(tick), "grid")]
         parts += [svg.text(left - 8, y(tick) + 4, f"{100 * tick:g} %", "t", "end")]
         parts += [svg.text(x(tick), height - 28, f"{100 * tick:g} %", "t", "middle")]
     parts.append(svg.line(x(lowest), y(lowest), x(1.0), y(1.0), "meet"))
@@ -102,7 +102,7 @@ def _bins(width: float, bins: Sequence[JSON]) -> tuple[float, list[str]]:
 
 
 def _answered(width: float, line: list[tuple[float, float]], marks: Sequence[JSON]) -> tuple[float, list[str]]:
-    height, left = 250.0, 46.0
+    height, left = 250.0, svg.LEFT
     values = [v for _, v in line] + [m["top1"] for m in marks]
     x = Scale(0.0, 1.0, left, width - 16)
     y = Scale(max(0.0, min(values) - 0.02), 1.0, height - 46, 26)
@@ -121,11 +121,10 @@ def _answered(width: float, line: list[tuple[float, float]], marks: Sequence[JSO
     for at, up, threshold in points:
         parts.append(svg.dot(at, up, 4, "point chosen", f"from {percent(threshold)} on"))
     drawn += [(at, up) for at, up, _ in points]
-    edge = width + LABEL
-    for at, up, threshold in points:  # names from right to left, while there is room
+    edge = width + 1.5 * LABEL
+    for at, up, threshold in points:  # names from right to left, while there is room, above all that is drawn there
         if threshold > 0 and edge - at > 2.5 * LABEL:
-            at_most = min(min(width - LABEL, edge - 2.5 * LABEL), max(at, left + LABEL))
-            above = min([up, *(b for a, b in drawn if abs(a - at_most) <= LABEL)])
-            parts.append(svg.text(at_most, above - 9, f"{100 * threshold:g} %", "t", "middle"))
-            edge = at_most
+            edge = min(max(at, left + LABEL), edge - 2.5 * LABEL)
+            above = min([up, *(b for a, b in drawn if abs(a - edge) <= LABEL)])
+            parts.append(svg.text(edge, above - 9, f"{100 * threshold:g} %", "t", "middle"))
     return height, parts
