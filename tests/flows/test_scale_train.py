@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from headstart.backbone.backbone import Backbone, open_backbone
-from headstart.errors import MachineError
+from headstart.errors import DataError, MachineError
 from headstart.finetune.loop import Course
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail
@@ -29,6 +29,7 @@ from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.race import RaceOptions, race
 from headstart.scaling.launch import by_torchrun, in_this_process
 from headstart.scaling.train_job import TrainGround, TrainTask, read_job, read_result, write_job
+from headstart.scaling.train_main import main
 from headstart.scaling.train_worker import TrainWorker
 from race_world import World
 
@@ -163,13 +164,16 @@ def test_one_process_killed_and_started_again_ends_with_the_same_bits(world, by_
     assert same(numbers(result(folder, world)), by_one)
 
 
-def test_workers_that_cannot_work_say_why(world, tmp_path):
+def test_a_worker_that_cannot_work_says_why(world, tmp_path, monkeypatch, capsys):
     ground, task, _ = world
     write_job(tmp_path, replace(ground, uris=(*ground.uris[:-1], "/no/such.png")), task)
-    done = subprocess.run(
-        [sys.executable, "-m", "headstart.scaling.train_main", str(tmp_path)], capture_output=True, text=True
-    )
-    assert done.returncode == 3 and "no/such.png" in done.stderr and "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["train_main", str(tmp_path)])
+    said = []
+    for wanted in (DataError, MachineError):
+        assert main() == wanted.exit_code
+        said.append(capsys.readouterr().err)
+        (tmp_path / "job.npz").unlink(missing_ok=True)
+    assert "no/such.png" in said[0] and "every worker sees" in said[1] and not any("Traceback" in text for text in said)
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +182,13 @@ def ray(world: Any) -> Iterator[Any]:
     pytest.importorskip("ray")
     from headstart.scaling.ray_session import connected
 
-    with connected("ray") as found:
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")  # not one that somebody else started here
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            patch.setenv(name, "")
+            patch.delenv(name)  # what Ray of our own sets is gone afterwards
+        with connected("ray") as found:
+            yield found
 
 
 def test_ray_train_with_a_killed_worker_ends_with_the_same_bits(world, by_two, ray, tmp_path):
