@@ -16,6 +16,7 @@ def test_round_trip() -> None:
     for config in (
         FitConfig(Path("runs/x"), train="last-2", seed=7, budget=30.0),
         FitConfig(Path("runs/x"), train="extra", extra_layers=(256, 64), steps=400),
+        FitConfig(Path("runs/x"), on="ray://head:10001", memory=10**9),
     ):
         assert FitConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -30,6 +31,8 @@ def test_unknown_keys_are_refused() -> None:
     [
         {"train": "everything"},
         {"train": "last-0"},
+        {"on": "moon"},
+        {"on": "rays"},
         {"train": "last-"},
         {"train": "last-100"},
         {"seed": -1},
@@ -94,4 +97,5 @@ def test_the_command_asks_for_the_same_again(tmp_path: Path) -> None:
         "--extra-layers": "64,8",
     }  # fmt: skip
     assert words[-1] == "--overwrite" and FitConfig(tmp_path).command() is None
+    assert "--on local" in (FitConfig(tmp_path, on="local", data=tmp_path).command() or "")
     assert "7steps" in (FitConfig(tmp_path, steps=7, data=tmp_path).command() or "")

@@ -66,3 +66,10 @@ def test_extra_layers_that_are_asked_for_are_trained() -> None:
     asked = rules.extra_layers(10, 0.99, (8, 4))
     assert (asked.value, asked.by) == ((8, 4), "user")
     assert rules.extra_layers(10, 0.99, (), "extra").value, "--train extra without widths"
+
+
+def test_vectors_must_leave_room() -> None:
+    assert rules.vectors_fit(1000, 5000, 10**9).value and not rules.vectors_fit(10**7, 5000, 24 * 10**9).value
+    most = max(n for n in range(0, 200_000, 1000) if rules.vectors_fit(n, 5000, 2 * 10**9).value)
+    assert 3 * most * 5000 <= 10**9 < 3 * (most + 1000) * 5000, "three times the vectors in half of the memory"
+    assert "150.0 GB" in rules.vectors_fit(10**7, 5000, 1).why
