@@ -35,7 +35,7 @@ class Measured:
 
 
 def measure_worker(rows: Sequence[Row], backbone: Backbone, seconds: float, settings: Settings) -> Measured:
-    """Embed the pictures of `rows` again and again for `seconds`, with a worker's own engine and part file.
+    """Embed the pictures of `rows` once, and again until `seconds` are over, with a worker's own engine and part file.
 
     DataError when none of them can be used.
     """
@@ -46,11 +46,12 @@ def measure_worker(rows: Sequence[Row], backbone: Backbone, seconds: float, sett
         embedder.prepare()
         start = time.perf_counter() - began
         embedder(uris[:WARM])
+        began = time.perf_counter()
         columns, errors = embedder(uris)
         if all(error is not None for error in errors):
             raise DataError(f"none of {len(rows)} pictures can be used ({printable(rows[0][0])}: {errors[0]})")
-        done, began, at = 0, time.perf_counter(), 0
-        while (spent := time.perf_counter() - began) < seconds or done == 0:
+        done, at = len(uris), 0
+        while (spent := time.perf_counter() - began) < seconds:
             some = uris[at : at + FEW]
             embedder(some)
             done, at = done + len(some), (at + FEW) % len(uris)
