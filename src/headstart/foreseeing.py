@@ -27,7 +27,7 @@ from headstart.scaling.vectors import BUFFER
 SECONDS = 10.0
 SAMPLE = 128  # pictures of DATA, from all over its first LOOKED
 LOOKED = 100_000
-FACTS = 64  # bytes that every picture takes in memory: label, fold, hashes, groups
+FACTS = 140  # bytes that every picture takes in memory at most: label, fold, hashes, groups, and sorting them
 PASSES = (5, 24)  # over the vectors, when heads are trained from part files: without and with every pass of logistic
 BLOCK = 1024  # rows by which the speed of sums is measured
 

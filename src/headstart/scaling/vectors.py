@@ -37,7 +37,7 @@ def is_embedded(data: Path) -> bool:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of all n rows, small enough for memory (some 30 bytes a row).
+    """What is known of all n rows, small enough for memory (25 bytes a row).
 
     `labels` int64 `(n,)`, UNUSED where there is none; `bad` bool `(n,)`: no vectors; `pixels` and `groups` uint64
     `(n,)`: 64 bits of their hashes, groups None where nobody gave any.
