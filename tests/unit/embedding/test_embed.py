@@ -169,7 +169,7 @@ def unsteady(lite0: Backbone, monkeypatch: pytest.MonkeyPatch) -> Callable[[int]
                 yield tag, outputs
 
         stand_in = type("Unsteady", (), {"batch": 4, "stream": staticmethod(stream)})()
-        monkeypatch.setattr(work, "choose", lambda *_: (stand_in, None))
+        monkeypatch.setattr(work, "fastest_engine", lambda *_: (stand_in, None))
 
     return prepare
 
