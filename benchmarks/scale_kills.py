@@ -11,6 +11,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -56,13 +57,15 @@ def ray_of_this_script(on):
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
+    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # of its own: nobody else finds it
+    node = {"num_cpus": 2, "temp_dir": place, "object_store_memory": 80_000_000, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     os.environ["RAY_ADDRESS"] = cluster.address
     try:
         yield
     finally:
         cluster.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def wait_for_workers(work):

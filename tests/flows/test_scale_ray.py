@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -67,13 +69,17 @@ def cluster():
         from ray.cluster_utils import Cluster
 
         forget_token()
-        small = {"object_store_memory": 80_000_000, "include_dashboard": False}
+        place = tempfile.mkdtemp(
+            prefix="ray-", dir="/tmp"
+        )  # of its own: nobody else finds it; a short name for sockets
+        small = {"object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 4}  # a lost node is noticed
         head = {"num_cpus": 2, "ray_client_server_port": free_port(), "_system_config": soon, **small}
         made = Cluster(initialize_head=True, head_node_args=head)
         patch.setenv("RAY_ADDRESS", made.address)
         yield made
         made.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
     forget_token()
 
 

@@ -84,7 +84,8 @@ class _Crew:
         self._per_worker = _resources(spec)
         self._class = ray.remote(**_options(spec))(RayWorker)
         embedder, environment = given
-        self._given = (str(ledger.folder.absolute()), spec.hash, embedder, {"HF_HUB_OFFLINE": "1", **environment})
+        environment = {"HF_HUB_OFFLINE": "1", "PWD": str(Path.cwd()), **environment}
+        self._given = (str(ledger.folder.absolute()), spec.hash, embedder, environment)
         self._todo: deque[str] = deque()
         self._hands: dict[Any, _Hand] = {}  # by the answer that is awaited
         self._left = self._room = self._failed_starts = 0

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -43,27 +43,22 @@ def connected(on: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with _own_signals(), redirect_stdout(cast("TextIO", _WithoutRay(sys.stdout))):
-        scratch = None
-        try:
-            scratch = _connect(ray, on)
-            yield ray
-        finally:
-            ray.shutdown()
-            if scratch is not None:
-                shutil.rmtree(scratch, ignore_errors=True)
+    asked = os.environ.get("RAY_ADDRESS", "")
+    address = next((named for named in (on, asked) if named.startswith("ray://")), None) or _announced()
+    with ExitStack() as stack:
+        stack.enter_context(_own_signals())
+        stack.enter_context(redirect_stdout(cast("TextIO", _WithoutRay(sys.stdout))))
+        scratch = stack.enter_context(_own_ray()) if address is None else None
+        stack.callback(ray.shutdown)
+        _connect(ray, address, scratch)
+        yield ray
 
 
-def _connect(ray: Any, on: str) -> str | None:
-    """Connect; the folder of a Ray that was started here."""
+def _connect(ray: Any, address: str | None, scratch: str | None) -> None:
+    """Connect to `address`, or start Ray with its files in `scratch`."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = on if on.startswith("ray://") else _announced()
-    if on.startswith("ray://"):
-        scale_package("grpc")
-    scratch = None
     try:
         if address is None:
-            scratch = _secure()
             ray.init(
                 "local",
                 include_dashboard=False,
@@ -72,14 +67,14 @@ def _connect(ray: Any, on: str) -> str | None:
                 _temp_dir=scratch,
                 **quiet,
             )
-        else:  # without an argument Ray also looks for the token of this machine
-            ray.init(address if on.startswith("ray://") else None, **quiet)
+        elif address.startswith("ray://"):
+            scale_package("grpc")
+            ray.init(address, **quiet)
+        else:
+            ray.init(**quiet)  # finds the address as we did; told it, Ray would not look for this machine's token
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
         where = f"Ray at {address}" if address else "Ray cannot be started"
         raise MachineError(f"{where}: {_reason(error)}") from None
-    return scratch
 
 
 def _announced() -> str | None:
@@ -92,20 +87,39 @@ def _announced() -> str | None:
     return found
 
 
-def _secure() -> str:
-    """Prepare for a Ray of our own: loopback only, a token that no file holds, a folder of its own (returned)."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    raylet = scale_package("ray._raylet")  # has read these variables, and perhaps another token's file, by now
-    raylet.Config.initialize("")
-    raylet.AuthenticationTokenLoader.instance().reset_cache()
+@contextmanager
+def _own_ray() -> Iterator[str]:
+    """Prepare for a Ray of our own: loopback only, a token that no file holds, a folder (yielded) that goes with it."""
     # Ray's switch for systems on which it does not form clusters makes every one of its processes listen on 127.0.0.1.
     constants = scale_package("ray._private.ray_constants")
-    os.environ[constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    constants.ENABLE_RAY_CLUSTER = False
+    wanted = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        del wanted["RAY_AUTH_TOKEN"]
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    added[constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    before, clusters = dict(os.environ), constants.ENABLE_RAY_CLUSTER
     _tidy()
-    return tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=_SHORT)
+    scratch = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=_SHORT)
+    try:
+        os.environ.update(added)
+        constants.ENABLE_RAY_CLUSTER = False
+        _read_again()
+        yield scratch
+    finally:
+        for name in added:
+            del os.environ[name]
+            if name in before:
+                os.environ[name] = before[name]
+        constants.ENABLE_RAY_CLUSTER = clusters
+        _read_again()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _read_again() -> None:
+    """Ray reads how to authenticate once, and has done so by now."""
+    raylet = scale_package("ray._raylet")
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _tidy() -> None:
@@ -125,7 +139,7 @@ def _reason(error: Exception) -> str:
     if "uthenticat" in f"{text} {error.__cause__} {error.__context__}":
         return (
             "it wants its token: set RAY_AUTH_MODE=token and put the token of the cluster into RAY_AUTH_TOKEN or "
-            "~/.ray/auth_token (ray get-auth-token shows it)"
+            "~/.ray/auth_token (ray get-auth-token shows it), or set RAY_ADDRESS=local to start another Ray"
         )
     if isinstance(error, ConnectionError):
         return f"nothing answers there ({text[:160]}): is the cluster running, is the address right?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from headstart.scaling.worker import Worker
 class RayWorker:
     """Opens the embedded folder `folder` where it runs; answers are plain data, pictures and vectors stay here.
 
-    `spec_hash`: of the spec that the driver sees; `environment`: variables of this process.
+    `spec_hash`: of the spec that the driver sees; `environment`: variables of this process, which works in the driver's
+    current folder (PWD in it) where there is such a folder, so that a backbone of one's own has the same name.
     """
 
     def __init__(self, folder: str, spec_hash: str, embedder: str | None, environment: Mapping[str, str]) -> None:
         os.environ.update(environment)
+        with suppress(OSError, KeyError):
+            os.chdir(environment["PWD"])
         self._folder, self._spec_hash, self._embedder = Path(folder), spec_hash, embedder
         self._worker: Worker | None = None
 

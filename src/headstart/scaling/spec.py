@@ -19,6 +19,7 @@ SCHEMA = 1
 ROWS_PER_CHUNK = 4096
 _FEWEST = 64  # rows of a chunk of a small set: below it the bookkeeping costs more than sharing the work gains
 _PIECES = 32  # chunks a small set is cut into, so that several workers have something to do
+_THREADS = {"cpu": 1, "mps": 4, "cuda": 4}  # what most cloud machines have per GPU; one could not decode for it
 _BATCH = {"cpu": 2, "mps": 32, "cuda": 32}  # what the engines like (engine/openvino.py, engine/torch.py)
 
 
@@ -36,13 +37,13 @@ class Settings:
 
     rows_per_chunk: int | None = None
     device: str = "auto"
-    threads: int = 1
+    threads: int | None = None
     cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UsageError(f"unknown device {self.device!r}: choose one of {', '.join(DEVICES)}")
-        if self.threads < 1 or (self.rows_per_chunk is not None and self.rows_per_chunk < 1):
+        if any(given is not None and given < 1 for given in (self.threads, self.rows_per_chunk)):
             raise UsageError("threads and rows per chunk must be at least 1")
 
     def chunk_rows(self, rows: int) -> int:
@@ -98,7 +99,7 @@ def make_spec(backbone: Backbone, settings: Settings, rows_per_chunk: int, manif
         depths=tuple((depth.name, depth.dim) for depth in backbone.depths),
         device=device,
         batch=_BATCH[device],
-        threads=settings.threads,
+        threads=settings.threads or _THREADS[device],
         rows_per_chunk=rows_per_chunk,
         rows=manifest.count,
         manifest_sha256=manifest.sha256,
