@@ -32,7 +32,7 @@ def per_class(files: RunFiles) -> Table | None:
             row.append(f"{percent(right / said)} of {said:,}" if said else "never said")
         if test:
             there = test.get(c["class"])
-            row.append(f"{percent(there['recall'])} of {there['n']:,}" if there else "-")
+            row.append(f"{percent(there['recall'])} of {there['n']:,}" if there and there["n"] else "-")
         rows.append(tuple(row))
     return Table((*head, *(("found in the test part",) if test else ())), tuple(rows))
 

@@ -86,6 +86,18 @@ def test_every_part_of_the_page_is_there_in_order(pages: dict[str, str]) -> None
         assert piece in said, piece
 
 
+def test_every_finding_says_what_to_do_and_a_class_without_test_pictures_has_no_share(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    made = json.loads((run.folder / "result.json").read_text())
+    made["test"]["per_class"][1] |= {"recall": None, "n": 0}
+    (run.folder / "result.json").write_text(json.dumps(made))
+    (run.folder / "bad_images.csv").write_text("path,reason\na.png,truncated\nb.png,same pixels in two classes\n")
+    said = Page(page(read_files(run))).text
+    assert "Look at them. Correct the label." in said
+    assert "2 pictures were left out, for these reasons" in said
+    assert "of 0" not in said
+
+
 def test_names_are_text(pages: dict[str, str]) -> None:
     text = pages["hostile names"]
     assert "<script" not in text and "alert(1)" in text
