@@ -33,7 +33,11 @@ from headstart.scaling.train_main import main
 from headstart.scaling.train_worker import TrainWorker
 from race_world import World
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the extra [scale] is for Linux and macOS")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="the extra [scale] is for Linux and macOS"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves its log files and processes to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # the same, said by pytest
+]
 N, CLASSES = 18, 3
 RECIPE = Recipe(0.02, epochs=2, batch=5, precision="fp32", seed=4)  # 3 steps an epoch, some uneven
 TESTS = Path(__file__).parents[1]
@@ -191,6 +195,7 @@ def ray(world: Any) -> Iterator[Any]:
             yield found
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Train imports what Ray Data deprecates
 def test_ray_train_with_a_killed_worker_ends_with_the_same_bits(world, by_two, ray, tmp_path):
     from headstart.scaling.ray_train import Crew, by_ray
     from killed_training import loop
