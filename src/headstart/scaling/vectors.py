@@ -6,6 +6,7 @@ No more than a part (or the shuffle's buffer) is in memory at a time.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,16 +141,19 @@ class Vectors:
     def shuffled(
         self, labels: IntArray, folds: IntArray, depths: Sequence[int], size: int, rng: np.random.Generator
     ) -> Iterator[Block]:
-        """The same rows in batches of `size`: parts in random order, rows shuffled among as many as BUFFER holds."""
-        width = 2 * sum(self.dims[i] for i in depths)
-        held: list[Block] = []
-        for i in rng.permutation(len(self.ledger.chunks)).tolist():
-            held.append(self._block(self.ledger.chunks[i], labels, folds, depths))
-            if width * sum(len(block) for block in held) >= BUFFER:
+        """The same rows in batches of `size`, shuffled among as many as BUFFER holds.
+
+        What is held at a time are random parts from all over the folder, evenly: a list sorted by class stays mixed.
+        """
+        chunks = self.ledger.chunks
+        width, used = 2 * sum(self.dims[i] for i in depths), int((folds != UNUSED).sum())
+        buffers = max(1, math.ceil(width * used / BUFFER))
+        strata = range(0, len(chunks), buffers)
+        of = np.concatenate([rng.permutation(buffers) for _ in strata])[: len(chunks)]
+        for buffer in rng.permutation(buffers).tolist():
+            held = [self._block(chunks[i], labels, folds, depths) for i in np.flatnonzero(of == buffer).tolist()]
+            if sum(len(block) for block in held):
                 yield from _batches(_joined(held), size, rng)
-                held = []
-        if sum(len(block) for block in held):
-            yield from _batches(_joined(held), size, rng)
 
     def _block(self, chunk: Chunk, labels: IntArray, folds: IntArray, depths: Sequence[int] | None) -> Block:
         wanted = range(len(self.dims)) if depths is None else depths

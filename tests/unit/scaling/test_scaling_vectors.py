@@ -92,6 +92,16 @@ def test_shuffled_batches_hold_the_same_rows_in_another_order(world, monkeypatch
     assert len(set(np.array(orders[0][:16]) // PER)) > 2, "a batch mixes parts"
 
 
+def test_what_is_held_at_a_time_comes_from_all_over_the_folder(world, monkeypatch):
+    """Rows sorted by class: every buffer has its share of each class, not what a few random parts hold."""
+    monkeypatch.setattr(module, "BUFFER", 26 * 16)
+    labels = np.arange(N) // 50
+    batches = list(world.shuffled(labels, np.zeros(N, np.int64), [0, 1], 1000, np.random.default_rng(0)))
+    assert 3 <= len(batches) <= 5, "one batch per buffer"
+    assert all(abs((batch.labels == 0).mean() - 0.5) < 0.22 for batch in batches), "random parts would often be 0.5 off"
+    assert max(len(batch) for batch in batches) <= 26 + PER
+
+
 def test_a_few_rows_with_everything(world):
     rows = np.array([0, 17, 18, 99])
     few, every = world.few(rows), whole(world)
