@@ -259,7 +259,7 @@ def small_disk(folder):
     try:
         yield lambda: subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a worker that is being ended may hold it
 
 
 def test_a_full_disk_ends_it_and_room_goes_on(cluster, tmp_path):
