@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def by_ray(folder: Path, crew: Crew, each: Loop = loop) -> None:
     there, three times at most. Ray's own checkpoints are not used: ours lie in the job's folder, as under torchrun.
     MachineError when the workers give up.
     """
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")  # torch from a busy shared disk: minutes
     scale_package("ray.train")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
