@@ -88,6 +88,7 @@ def main():
     parser.add_argument("--rows", type=int, default=256, help="pictures per chunk [%(default)s]")
     parser.add_argument("--rounds", type=int, default=3)
     parsed = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(TESTS)  # for the workers
     os.environ["RAY_ADDRESS"] = "local"  # one of its own, whatever runs here
     kept = record.Record("scale-overhead", "What Ray costs on one machine", parsed)
     work = parsed.work / "scale-overhead"
