@@ -2,6 +2,7 @@
 
 FAKE_COUNT: file that gets one line per picture that was embedded. FAKE_SLEEP: seconds per picture. FAKE_PIDS: folder in
 which every worker leaves a file with its process's number as the name. FAKE_FSIZE: bytes a file of a worker may have.
+FAKE_GATE: file without which no worker gets past a picture that says `gate`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Hashing:
             except BadImageError as error:
                 errors[i] = error.reason
                 continue
+            while content.startswith(b"gate") and not Path(os.environ.get("FAKE_GATE", "/")).exists():
+                time.sleep(0.01)
             if content.startswith(b"poison"):
                 os.kill(os.getpid(), signal.SIGKILL)
             if content.startswith(b"raise"):

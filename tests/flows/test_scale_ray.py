@@ -185,20 +185,24 @@ def test_a_killed_worker_costs_its_chunk(cluster, tmp_path, pids):
 
 
 def test_a_node_comes_late_and_goes_again(cluster, tmp_path, pids, monkeypatch):
-    """It gets work; when it is gone, its chunk is done elsewhere, and nobody holds that against the chunk."""
-    paths = fake_pictures(tmp_path / "in", 160)
+    """It gets work; when it is gone, its chunk is done elsewhere, and nobody holds that against the chunk.
+
+    From the third chunk on, the fifth picture is a gate: every worker stands there, in the middle of a chunk.
+    """
+    paths = fake_pictures(tmp_path / "in", 80, {8 * k + 4: b"gate %d" % k for k in range(2, 10)})
     begin(tmp_path / "emb", paths, 8)
     noted = []
     monkeypatch.setattr(Ledger, "crashed", lambda ledger, chunk_id, why: noted.append(why))
-    backend = ray(tmp_path, sleep=0.06, pids=pids)
+    gate = tmp_path / "gate"
+    backend = ray(tmp_path, pids=pids, gate=gate)
     with meanwhile(lambda: finish_folder(tmp_path / "emb", backend)):  # Ray adds nodes in the main thread only
-        wait_for(lambda: len(embedded(tmp_path)) > 4)
+        wait_for(lambda: embedded(tmp_path).total() == 2 * 8 + 2 * 4)
         node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
-        wait_for(lambda: len(list(pids.iterdir())) > 2)
-        time.sleep(0.3)  # the third is in the middle of a chunk
+        wait_for(lambda: embedded(tmp_path).total() == 2 * 8 + 3 * 4)
         cluster.remove_node(node, allow_graceful=False)
+        gate.touch()
     assert parts(tmp_path / "emb") == whole(tmp_path / "whole", paths, 8)
-    assert 160 < embedded(tmp_path).total() <= 160 + 8
+    assert 80 + 4 <= embedded(tmp_path).total() <= 80 + 8  # the lost worker may live a little longer than its node
     assert not noted
 
 

@@ -69,12 +69,23 @@ def _connect(ray: Any, address: str | None, scratch: str | None) -> None:
             )
         elif address.startswith("ray://"):
             scale_package("grpc")
-            ray.init(address, **quiet)
+            _through_client(ray, address, quiet)
         else:
             ray.init(**quiet)  # finds the address as we did; told it, Ray would not look for this machine's token
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"Ray at {address}" if address else "Ray cannot be started"
         raise MachineError(f"{where}: {_reason(error)}") from None
+
+
+def _through_client(ray: Any, address: str, quiet: dict[str, Any]) -> None:
+    """The cluster starts a process for every client; one that does not come up in time is asked for once more."""
+    try:
+        ray.init(address, **quiet)
+    except ConnectionError as error:
+        if "Initialization failure" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(address, **quiet)
 
 
 def _announced() -> str | None:
