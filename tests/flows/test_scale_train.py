@@ -128,7 +128,7 @@ def test_a_job_comes_back(world, tmp_path):
 
 
 def test_another_network_is_refused(world):
-    with pytest.raises(MachineError, match="another than the driver"):
+    with pytest.raises(MachineError, match="another than the work was begun"):
         TrainWorker(replace(world[0], weights_hash="0" * 64))
 
 

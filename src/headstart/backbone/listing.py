@@ -16,8 +16,8 @@ from typing import Any
 from headstart.backbone import hub, own_run, torchvision_files, weights_file
 from headstart.backbone.packages import PACKAGES, Package, located
 from headstart.backbone.torchvision_entries import ARCHITECTURES, Entry
-from headstart.cache_folder import cache_folder, write_to_cache
-from headstart.errors import HeadstartError, MachineError, UsageError
+from headstart.cache_folder import cache_folder
+from headstart.errors import HeadstartError, UsageError
 
 TORCHVISION_HOST = "download.pytorch.org"
 _NAMES_IN_AN_ERROR = 6
@@ -129,7 +129,7 @@ def to_fetch(name: str, cache: Path | None = None) -> dict[str, Any] | None:
         entry = ARCHITECTURES[torchvision_files.architecture_of(name)]
         if torchvision_files.cached(entry):
             return None
-        return {"name": _with_tag(name), "bytes": round(entry.mebibytes * 2**20), "host": TORCHVISION_HOST}
+        return {"name": with_tag(name), "bytes": round(entry.mebibytes * 2**20), "host": TORCHVISION_HOST}
     if "/" in name.removeprefix("timm/") or "\\" in name:
         return None
     tagged = hub.full_name(name)
@@ -156,43 +156,7 @@ def fetch(name: str) -> Path:
     return hub.download(name)
 
 
-def measure(name: str, cache: Path | None = None) -> Row:
-    """What is known about `name`, and how many pictures a second the fastest engine embeds; later listings show it.
-
-    Prepares the graph when it is missing. Raises what `open_backbone` and `choose` raise.
-    """
-    from datetime import datetime
-
-    from headstart.backbone.backbone import open_backbone
-    from headstart.engine.choose import choose
-
-    backbone = open_backbone(name, cache)
-    source = backbone.source
-    _, facts = choose(backbone.graph(), backbone.torch_module)
-    if facts.images_per_second is None:
-        raise MachineError(f"{name} could not be measured: {facts.note or 'no engine was timed'}")
-    engine = f"{facts.name} {facts.device} {facts.precision}"
-    day = datetime.now().astimezone().date().isoformat()
-    speed = Speed(facts.images_per_second, engine, day, source.side)
-    full = _with_tag(source.name)
-    with suppress(OSError):  # shown now, measured again when asked again
-        write_to_cache(_record(full, cache or cache_folder()), json.dumps(vars(speed)).encode())
-    return Row(
-        full,
-        source.reader,
-        True,
-        source.facts.dataset,
-        source.facts.licence,
-        parameters=source.shape.parameters,
-        side=source.side,
-        published=source.facts.published,
-        bytes=source.place.stat().st_size,
-        sha256=source.sha256,
-        speed=speed,
-    )
-
-
-def _with_tag(name: str) -> str:
+def with_tag(name: str) -> str:
     """`torchvision/fcn_resnet50` -> `torchvision/fcn_resnet50.voc_labels`; other names as they are."""
     if not name.startswith(torchvision_files.PREFIX):
         return name
@@ -260,7 +224,7 @@ def _parameters(place: Path) -> int:
 def _of_torchvision(architecture: str, entry: Entry) -> Row:
     place = torchvision_files.cached(entry)
     return Row(
-        _with_tag(torchvision_files.PREFIX + architecture),
+        with_tag(torchvision_files.PREFIX + architecture),
         "torchvision",
         place is not None,
         entry.facts.dataset,
@@ -275,14 +239,14 @@ def _of_torchvision(architecture: str, entry: Entry) -> Row:
 
 def _with_speed(row: Row, cache: Path) -> Row:
     try:
-        known = json.loads(_record(row.name, cache).read_bytes())
+        known = json.loads(speed_file(row.name, cache).read_bytes())
         speed = Speed(float(known["images_per_second"]), str(known["engine"]), str(known["day"]), int(known["side"]))
     except (OSError, ValueError, KeyError, TypeError):
         return row  # not measured, or damaged
     return replace(row, speed=speed, side=row.side or speed.side)
 
 
-def _record(name: str, cache: Path) -> Path:
+def speed_file(name: str, cache: Path) -> Path:
     """Beside the graphs: what clears them clears the speeds."""
     return cache / "graphs" / f"speed-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:120]}.json"
 

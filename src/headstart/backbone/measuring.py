@@ -22,7 +22,7 @@ def listed_with_engine(cache: Path | None = None) -> list[dict[str, Any]]:
     None also where nobody tried yet. Nothing heavy is imported.
     """
     folder = cache or cache_folder()
-    reasons = {listing._with_tag(name): why for name, why in known(folder).items() if "@" not in name}
+    reasons = {listing.with_tag(name): why for name, why in known(folder).items() if "@" not in name}
     return [row.to_json() | {TORCH: reasons.get(row.name)} for row in listing.listed(folder)]
 
 
@@ -32,33 +32,21 @@ def measure(name: str, cache: Path | None = None) -> dict[str, Any]:
     Prepares the graph when it is missing. UsageError for a run that cannot be a source; raises what `open_backbone` and
     `choose` raise.
     """
-    refuse_run(name)
-    try:
-        return listing.measure(name, cache).to_json() | {TORCH: None}
-    except MachineError:
-        row = _in_torch(name, cache or cache_folder())
-        if row is None:
-            raise
-        return row
-
-
-def _in_torch(name: str, cache: Path) -> dict[str, Any] | None:
-    """The same for a network that runs in torch; None when `name` is none."""
     from headstart.backbone.backbone import open_backbone
     from headstart.engine.choose import choose
 
-    backbone = open_backbone(name, cache)
-    if graph_of(backbone) is not None:
-        return None
-    source = backbone.source
-    _, facts = choose(None, backbone.torch_module)
+    refuse_run(name)
+    folder = cache or cache_folder()
+    backbone = open_backbone(name, folder)
+    source, graph = backbone.source, graph_of(backbone)
+    _, facts = choose(graph, backbone.torch_module)
     if facts.images_per_second is None:
-        return None
+        raise MachineError(f"{name} could not be measured: {facts.note or 'no engine was timed'}")
     day = datetime.now().astimezone().date().isoformat()
     speed = listing.Speed(facts.images_per_second, f"{facts.name} {facts.device} {facts.precision}", day, source.side)
-    full = listing._with_tag(source.name)
+    full = listing.with_tag(source.name)
     with suppress(OSError):  # shown now, measured again when asked again
-        write_to_cache(listing._record(full, cache), json.dumps(vars(speed)).encode())
+        write_to_cache(listing.speed_file(full, folder), json.dumps(vars(speed)).encode())
     row = listing.Row(
         full,
         source.reader,
@@ -72,4 +60,4 @@ def _in_torch(name: str, cache: Path) -> dict[str, Any] | None:
         sha256=source.sha256,
         speed=speed,
     )
-    return row.to_json() | {TORCH: why_in_torch(backbone)}
+    return row.to_json() | {TORCH: why_in_torch(backbone) if graph is None else None}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headstart.backbone.backbone import Backbone, open_backbone
+from headstart.backbone.backbone import Backbone
 from headstart.embedding.columns import Columns, batch_columns, empty_columns, put, take, usable_rows
 from headstart.engine.choose import choose
 from headstart.engine.engine import Engine
@@ -18,6 +18,7 @@ from headstart.engine.stream import StreamBatch, StreamOptions, stream
 from headstart.errors import MachineError
 from headstart.images.load import Picture, load_image
 from headstart.scaling.reading import read_uri
+from headstart.scaling.sameness import same_backbone
 from headstart.scaling.spec import Spec
 
 _AT_A_TIME = 32  # rows: bookkeeping for several small batches at once takes a third of the time
@@ -51,7 +52,9 @@ class EngineEmbedder:
 
     def __init__(self, spec: Spec, backbone: Backbone | None = None) -> None:
         self._spec = spec
-        self._backbone = backbone or _same_backbone(spec)
+        self._backbone = backbone or same_backbone(
+            spec.backbone, spec.backbone_key, spec.weights_hash, spec.preprocessing
+        )
         self._engine: Engine | None = None
 
     def __call__(self, uris: Sequence[str]) -> tuple[Columns, list[str | None]]:
@@ -116,14 +119,3 @@ def _engine(backbone: Backbone, spec: Spec) -> Engine:
             raise MachineError(f"no engine can run the network: OpenVINO is missing ({error})") from None
     engine: Any = choose(backbone.graph(), backbone.torch_module, spec.device)[0]
     return engine  # type: ignore[no-any-return]
-
-
-def _same_backbone(spec: Spec) -> Backbone:
-    backbone = open_backbone(spec.backbone)
-    found = (backbone.key, backbone.weights_hash, backbone.preprocessing.to_json())
-    if found != (spec.backbone_key, spec.weights_hash, spec.preprocessing):
-        raise MachineError(
-            f"backbone {spec.backbone} on this machine is another than the folder was begun with: install the same "
-            "version of headstart and of the weights on every machine"
-        )
-    return backbone

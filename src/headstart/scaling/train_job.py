@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbone.backbone import Backbone, open_backbone
+from headstart.backbone.backbone import Backbone
 from headstart.cache_folder import write_to_cache
 from headstart.errors import MachineError
 from headstart.finetune.views import View
 from headstart.head.linear import LinearHead
 from headstart.scaling.reading import is_remote, read_uri
+from headstart.scaling.sameness import same_backbone
 
 if TYPE_CHECKING:
     from headstart.finetune.loop import Course
@@ -50,14 +51,7 @@ class TrainGround:
 
     def open(self) -> Backbone:
         """The network on this machine; MachineError when it is another one."""
-        backbone = open_backbone(self.backbone)
-        found = (backbone.key, backbone.weights_hash, backbone.preprocessing.to_json())
-        if found != (self.backbone_key, self.weights_hash, self.preprocessing):
-            raise MachineError(
-                f"backbone {self.backbone} on this machine is another than the driver's: install the same version of "
-                "headstart and of the weights on every machine"
-            )
-        return backbone
+        return same_backbone(self.backbone, self.backbone_key, self.weights_hash, self.preprocessing)
 
 
 @dataclass(frozen=True)

@@ -85,5 +85,5 @@ def test_what_is_not_finite_is_tried_alone(tmp_path, monkeypatch, pictures, heal
 
 def test_another_backbone_than_the_specs_is_refused(tmp_path, lite0):
     spec = fake_spec(write_manifest(tmp_path, [("a", None, None)], 8), backbone=lite0.name, weights_hash="other")
-    with pytest.raises(MachineError, match="another than the folder was begun with"):
+    with pytest.raises(MachineError, match="another than the work was begun with"):
         EngineEmbedder(spec)
