@@ -25,7 +25,8 @@ from headstart.head.linear import LinearHead
 from headstart.head.ridge import KINDS, DepthSet
 from headstart.head.streamed import Block, FoldSums, Variant, held_out, stacked, sums_by_fold
 from headstart.head.streamed_logistic import fit_streamed_logistic
-from headstart.howmuch.candidates import MANY_CLASSES, VERY_MANY_CLASSES, Candidate, depth_sets, penalties_of
+from headstart.howmuch.candidates import MANY_CLASSES, VERY_MANY_CLASSES, Candidate, depth_sets
+from headstart.howmuch.candidates import PENALTIES as CLOSED_PENALTIES
 from headstart.howmuch.probe import DepthResult, Probe
 from headstart.progress import Progress
 
@@ -103,7 +104,7 @@ def probe_stream(stream: Stream, seed: int, progress: Progress, room: int = SUMS
     dims = [all_dims[i] for i in used]
     sets = [DepthSet(tuple(used[i] for i in s.depths), s.factors) for s in depth_sets(dims, sums.n)]
     progress.start("heads")
-    screened = _screened(work.stream, sums, sets, [penalties_of(s, all_dims, sums.n, stream.n_classes) for s in sets])
+    screened = _screened(work.stream, sums, sets, _closed_penalties(stream.n_classes))
     closed = _judged_everywhere(work, sums, screened)
     last = (len(all_dims) - 1,)
     reference = min((o for o in closed if o.depth_set.depths == last), key=lambda o: o.nll)
@@ -153,27 +154,31 @@ def _only(sample: Block, used: Sequence[int]) -> Block:
     return Block(matrices, sample.labels, sample.folds, sample.rows)
 
 
+def _closed_penalties(n_classes: int) -> tuple[float, ...]:
+    """All of them, for wide sets too: with very many rows the small ones are best, and they cost no pass."""
+    return CLOSED_PENALTIES if n_classes <= VERY_MANY_CLASSES else CLOSED_PENALTIES[::2]
+
+
 def _screened(
-    stream: Stream, sums: FoldSums, sets: Sequence[DepthSet], penalties: Sequence[Sequence[float]]
+    stream: Stream, sums: FoldSums, sets: Sequence[DepthSet], penalties: Sequence[float]
 ) -> list[list[_Option]]:
     """Of every set the few best kinds and penalties by the held-out log-loss of the rows that stand for all."""
-    variants = [[Variant(kind, p) for kind in KINDS for p in grid] for grid in penalties]
-    heads = sum(len(v) for v in variants)
-    rows = max(1000, SCREEN_CELLS // (heads * stream.n_classes))
+    variants = [Variant(kind, p) for kind in KINDS for p in penalties]
+    rows = max(1000, SCREEN_CELLS // (len(sets) * len(variants) * stream.n_classes))
     sample = stream.sample.take(np.linspace(0, len(stream.sample) - 1, min(rows, len(stream.sample))).astype(np.int64))
-    logits = [np.empty((len(sample), len(v) * stream.n_classes), np.float32) for v in variants]
+    logits = [np.empty((len(sample), len(variants) * stream.n_classes), np.float32) for _ in sets]
     for fold in np.unique(sample.folds).tolist():
         training = sums.training(fold)
         held = np.flatnonzero(sample.folds == fold)
         part = sample.take(held)
         for i, depth_set in enumerate(sets):
-            head = stacked(sums, training, depth_set, variants[i])
+            head = stacked(sums, training, depth_set, variants)
             logits[i][held] = head.logits(part.wide(depth_set.depths))
     kept = KEPT if stream.n_classes <= VERY_MANY_CLASSES else 1
     found = []
     for i, depth_set in enumerate(sets):
-        shaped = logits[i].reshape(len(sample), len(variants[i]), -1)
-        options = [_calibrated(depth_set, v, shaped[:, at], sample.labels) for at, v in enumerate(variants[i])]
+        shaped = logits[i].reshape(len(sample), len(variants), -1)
+        options = [_calibrated(depth_set, v, shaped[:, at], sample.labels) for at, v in enumerate(variants)]
         found.append(sorted(options, key=lambda o: o.nll)[:kept])
     return found
 
