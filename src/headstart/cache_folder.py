@@ -37,7 +37,7 @@ def write_to_cache(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_leftovers(folder: Path, older_than: float = 3600.0) -> None:
@@ -62,7 +62,8 @@ def _replace(temporary: Path, path: Path) -> None:
             time.sleep(0.05)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Force names in `folder` onto the disk, where the system can."""
     if os.name == "nt":
         return
     try:

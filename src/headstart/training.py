@@ -37,7 +37,6 @@ IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
 MOST_FOR_FLIPS = 128  # pictures that are looked at flipped
-ROOM_TO_KEEP = 3 * 2**29  # a quarter of 6 GiB: kept memory is fragmented, and a laptop may have little
 
 
 @dataclass(frozen=True)
@@ -207,14 +206,13 @@ class Trainer:
         self, arm: Arm, unit: tuple[int, int] | None, rows: tuple[IntArray, IntArray], recipe: Any
     ) -> tuple[Tail, Course]:
         from headstart.finetune.loop import Lesson, train
-        from headstart.finetune.memory import keep_memory
-        from headstart.finetune.room import memory_room
+        from headstart.finetune.memory import keep_memory_if_roomy
         from headstart.finetune.tail import PIXELS, Tail
 
         head = self.start_head(arm, unit, recipe.seed)
         tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)
-        if tail.cut == PIXELS and memory_room() >= ROOM_TO_KEEP:
-            keep_memory()
+        if tail.cut == PIXELS:
+            keep_memory_if_roomy()
         lesson = Lesson(self.activations(tail.cut), self.ground.material.labels, *rows)
         return tail, train(tail, lesson, recipe)
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.artefact import Artefact
+from headstart.backbone.graph_maps import map_name
 from headstart.classifier.build import OUTPUT
-from headstart.classifier.explain_graph import explain_graph, map_name
+from headstart.classifier.explain_graph import explain_graph
 from headstart.classifier.heat import as_map, evidence, grid_of, heat_of, on_one_grid, weights_for
 from headstart.engine.engine import Engine, Outputs
 from headstart.errors import ClassifierError, MachineError

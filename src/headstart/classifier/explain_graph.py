@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.backbone.graph_maps import map_name
 from headstart.classifier.build import OUTPUT, cut
 
 _MEANS = ("ReduceMean", "GlobalAveragePool")
@@ -19,11 +20,6 @@ class Opened:
     model: bytes
     outputs: tuple[str, ...]
     maps: dict[str, str]
-
-
-def map_name(depth: str) -> str:
-    """Name of the output that is the feature map of `depth`."""
-    return f"map:{depth}"
 
 
 def explain_graph(model: bytes, depths: Sequence[str]) -> Opened:

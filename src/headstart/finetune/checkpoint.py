@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from headstart.cache_folder import sync_folder, write_to_cache
 from headstart.errors import MachineError
 
 STATE, POSITION, MARK = "state.safetensors", "position.json", "COMPLETE"
@@ -51,16 +51,17 @@ class Checkpoints:
             draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.folder))
             try:
                 facts = {"version": VERSION, "fingerprint": self.fingerprint, "step": step, **position}
-                save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, draft / STATE)
-                (draft / POSITION).write_text(json.dumps(facts), "utf-8")
-                _force(draft / STATE, draft / POSITION, draft)
+                write_to_cache(
+                    draft / STATE, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+                )
+                write_to_cache(draft / POSITION, json.dumps(facts).encode())
                 place = self._remove(step)
                 draft.rename(place)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
-            _force(self.folder)
-            _mark(place)
+            sync_folder(self.folder)
+            write_to_cache(place / MARK, json.dumps(_sums(place)).encode())
             self._forget(step)
         except (OSError, SafetensorError) as error:
             raise MachineError(
@@ -120,23 +121,3 @@ def _name(step: int) -> str:
 
 def _sums(place: Path) -> dict[str, str]:
     return {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in (STATE, POSITION)}
-
-
-def _mark(place: Path) -> None:
-    draft = place / f"{MARK}.tmp"
-    draft.write_text(json.dumps(_sums(place)), "utf-8")
-    _force(draft)
-    draft.replace(place / MARK)
-    _force(place)
-
-
-def _force(*paths: Path) -> None:
-    """Onto the disk: files, and folders where the system can."""
-    for path in paths:
-        if path.is_dir() and os.name == "nt":
-            continue
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

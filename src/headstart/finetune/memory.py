@@ -6,6 +6,9 @@ import ctypes
 import os
 import sys
 
+from headstart.finetune.room import memory_room
+
+ROOM_TO_KEEP = 3 * 2**29  # a quarter of 6 GiB: kept memory is fragmented, and a laptop may have little
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of glibc's mallopt
 _KEEP = 2**30
 
@@ -23,6 +26,12 @@ def keep_memory() -> bool:
         return bool(libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, _KEEP))
     except (OSError, AttributeError):
         return False
+
+
+def keep_memory_if_roomy() -> None:
+    """`keep_memory`, where much of it is free."""
+    if memory_room() >= ROOM_TO_KEEP:
+        keep_memory()
 
 
 def wait_politely() -> None:

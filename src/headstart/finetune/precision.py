@@ -12,8 +12,8 @@ BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 def precisions(device: str) -> tuple[str, ...]:
     """`("bf16", "fp32")`, or `("fp32",)` where bfloat16 has no instructions of its own.
 
-    An x86 processor without them computes in fp32 and rounds: on two cores of a Xeon with AVX-512 but without
-    AVX512_BF16 the last stage trained at a tenth of its fp32 speed, and only trying it out cost seconds of a budget.
+    An x86 processor without them computes in fp32 and rounds: that is several times slower for the last stages
+    (`benchmarks/training_speed.py` times both), and only trying it out costs seconds of a budget.
     """
     if device == "cuda":
         return ("bf16", "fp32") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp32",)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from headstart.finetune.memory import keep_memory, wait_politely
+from headstart.finetune.memory import keep_memory_if_roomy, wait_politely
 from headstart.finetune.room import memory_room
 from headstart.finetune.together import cuts_together
 from headstart.images.open import Source
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Told = Callable[[int, int], None]  # (epoch, steps so far), after every optimizer step
 EVERY = 100  # optimizer steps between checkpoints
-_ROOM_TO_KEEP = 3 * 2**29  # as in training.py
 
 
 def run_job(folder: Path, every: int = EVERY, tell: Told | None = None) -> None:
@@ -76,8 +75,8 @@ class TrainWorker:
         if self._network is None:
             self._network = self._backbone.torch_module()
         tail = task.tail(self._network, self.ground.depths).to(self.group.device)
-        if tail.cut == PIXELS and memory_room() >= _ROOM_TO_KEEP:
-            keep_memory()
+        if tail.cut == PIXELS:
+            keep_memory_if_roomy()
         lesson = Lesson(self.activations(tail.cut), self.ground.labels, task.rows, task.held)
         return tail, train_together(tail, lesson, task.recipe, self.group, saving, tell)
 
