@@ -84,7 +84,7 @@ def read(grid):
     for cell, draws in grid.draws.items():
         units = []
         for draw in draws:
-            for seed in grid.a.seeds:
+            for seed in grid.seeds_of(draw):
                 references = {c: grid.find(grid.reference(draw, seed, c)) for c in wanted}
                 choice = grid.find(grid.choice(draw, seed))
                 present = [e for e in (*references.values(), choice) if e is not None]
