@@ -3,9 +3,10 @@
 A pool is a whole set, train and test part together: readable pictures, of identical pixels the first (all go when they
 lie in two classes). Cuts: at most 5 or 20 pictures per class, or "full". In every cut a class keeps at least a quarter
 of its pictures (rounded up) for the test, so a class of 8 gives 6 to a cut of 20. No cell has more than 600 training
-pictures: "full" then takes every class in proportion, the others lower the number per class. What is not trained on is test. A cell with fewer than 400 test pictures is drawn four times: the
-pictures of a class stand in one random order, in which every draw starts a quarter further; so training sets of a cut
-share as little as they can, and in "full" every picture is tested once. Smaller cuts are parts of larger ones.
+pictures: "full" then takes every class in proportion, the others lower the number per class. What is not trained on is
+test. A cell with fewer than 400 test pictures is drawn four times: the pictures of a class stand in one random order,
+in which every draw starts a quarter further; so training sets of a cut share as little as they can, and in "full" every
+picture is tested once. Smaller cuts are parts of larger ones.
 """
 
 import csv
