@@ -99,7 +99,7 @@ def look(samples: Samples, backbone: Backbone, progress: Progress, left: float =
     if told := why_in_torch(backbone):
         progress.say(says(backbone.name, told))
     elif backbone.exporting:
-        progress.say(f"preparing {backbone.name} for this machine (once, some ten seconds)")
+        progress.say(f"preparing {backbone.name} for this machine, once")
     progress.start("embed", len(samples))
     options = EmbedOptions(cache=cache_folder(), progress=_Forecast(progress, left))
     embeddings = embed(samples.sources, backbone, options)

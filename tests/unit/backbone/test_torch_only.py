@@ -71,6 +71,7 @@ def test_what_may_pass_is_not_remembered(tmp_path: Path, monkeypatch: pytest.Mon
     def fails(_: object) -> bytes:
         raise error
 
+    monkeypatch.setattr(graph, "prepared", lambda _: None)
     monkeypatch.setattr(graph, "_exported", fails)
     monkeypatch.setattr(graph, "_traced", fails)
     with pytest.raises(MachineError) as caught:
