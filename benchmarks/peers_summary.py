@@ -19,16 +19,18 @@ HEADER = (
 
 
 def summarise(a, plan):
-    """Print and record what is there; only a whole grid goes to the records, the rest stays in the work folder."""
+    """Print and record what is there; a part of the grid stays in the work folder unless it is asked for (`--keep`)."""
     cells = Cells(plan)
     if not cells.found:
         raise SystemExit("nothing has run yet")
     whole = not (cells.waiting or a.only) and set(a.tools) == set(TOOLS)
-    if not whole:
+    if not whole and (cells.waiting or not a.keep):
         a.records = plan.work / "partial"
         shutil.rmtree(a.records, ignore_errors=True)
     kept = record.Record("peers", "headstart and its rivals side by side", a)
     kept.content["runs"] = [run for cell in cells.found.values() for run in cell.runs] + cells.failed
+    if not whole:
+        kept.note("ONLY A PART of the tools and sets was asked for")
     targets(kept, cells)
     remarks(kept, cells, plan)
     (kept.folder / "chart.svg").write_text(peers_chart.chart(cells), "utf-8")

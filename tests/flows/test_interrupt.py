@@ -15,6 +15,16 @@ from commands import headstart, one_line, steady
 
 from headstart import evidence, looking
 
+SLOW_GRAPH = """
+import time
+from headstart.backbone.backbone import _Export
+from headstart.cli.main import main
+
+wait = _Export.wait
+_Export.wait = lambda export: (time.sleep(6), wait(export))
+main()
+"""
+
 
 def test_interrupted_before_an_answer(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
@@ -45,11 +55,12 @@ def test_interrupted_after_the_answer(photos: Path, tmp_path: Path, monkeypatch:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_stopped_by_a_signal_and_resumed(photos: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    """With an empty cache the signal arrives while the graph is exported; the next run ends like an undisturbed one."""
+    """With an empty cache the signal arrives while the graph is made; the next run ends like an undisturbed one."""
     env = {**os.environ, "HEADSTART_CACHE": str(tmp_path / "cache")}
-    options = ["--out", str(tmp_path / "r"), "--train", "head", "--resume"]
-    command = [sys.executable, "-m", "headstart", "fit", str(photos), *options]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as child:
+    arguments = ["fit", str(photos), "--out", str(tmp_path / "r"), "--train", "head", "--resume"]
+    command = [sys.executable, "-m", "headstart", *arguments]
+    slow = [sys.executable, "-c", SLOW_GRAPH, *arguments]
+    with subprocess.Popen(slow, env=env, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         next(line for line in child.stderr if line.startswith("embed"))
         time.sleep(1.0)
