@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone
+from headstart.backbone.prepared import packaged_tensors
 from headstart.backbone.tensors import load_tensors
 
 FloatArray = NDArray[np.float64]
@@ -49,7 +50,10 @@ def backbone_moment_graph(backbone: Backbone) -> tuple[bytes, tuple[Norm, ...]]:
     from safetensors.numpy import load
 
     graph = backbone.graph()
-    return moment_graph(graph, load(load_tensors(backbone.source, backbone.cache).read_bytes()))
+    tensors = packaged_tensors(backbone.source)
+    if tensors is None:
+        tensors = load(load_tensors(backbone.source, backbone.cache).read_bytes())
+    return moment_graph(graph, tensors)
 
 
 def moment_graph(graph: Path | bytes, tensors: Tensors) -> tuple[bytes, tuple[Norm, ...]]:

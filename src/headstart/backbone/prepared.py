@@ -55,6 +55,21 @@ def prepared(source: Source, folder: Path = FOLDER) -> Prepared | None:
     return Prepared(content, record, tuple(_arrays(probe) for probe in notes["expected"]))
 
 
+def packaged_tensors(source: Source) -> Arrays | None:
+    """The package's tensors under timm's names, before folding, read without torch; None where that is not known."""
+    if source.reader != "package":
+        return None
+    try:
+        notes = json.loads(FOLDER.joinpath(f"{source.name}.json").read_bytes())
+        return _tensors(source.place.read_bytes(), notes) if _fits(notes, source) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _tensors(weights: bytes, notes: dict[str, Any]) -> Arrays:
+    return {name: _read(weights, *place) for name, place in notes["tensors"].items()}
+
+
 def _fits(notes: dict[str, Any], source: Source) -> bool:
     """Whether the structure is that of these weights, of this version, with the names that timm's modules have."""
     made = (notes["weights_sha256"], notes["graph_version"], notes["timm"].partition(".")[0])
@@ -68,9 +83,8 @@ def _filled(structure: bytes, weights: bytes, notes: dict[str, Any]) -> tuple[by
     if hashlib.sha256(structure).hexdigest() != notes["structure_sha256"]:
         raise ValueError("a damaged structure")
     model = onnx.load_from_string(structure)
-    tensors = {name: _read(weights, *place) for name, place in notes["tensors"].items()}
     places = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name, value in folded(tensors, notes["folds"]):
+    for name, value in folded(_tensors(weights, notes), notes["folds"]):
         places[name].raw_data = np.ascontiguousarray(value, "<f4").tobytes()
     if digest(model) != notes["digest"]:
         raise ValueError("other weights than those that were compared with torch")

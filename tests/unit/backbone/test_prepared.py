@@ -14,13 +14,15 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from safetensors.numpy import load_file
 
 from headstart.backbone import graph as exporting
 from headstart.backbone.graph import check, export_graph, onnx_bytes
 from headstart.backbone.network import load_network
 from headstart.backbone.packages import PACKAGES
-from headstart.backbone.prepared import FOLDER, prepared
+from headstart.backbone.prepared import FOLDER, packaged_tensors, prepared
 from headstart.backbone.sources import find_source
+from headstart.backbone.tensors import load_tensors
 
 LITE0 = find_source("efficientnet_lite0")
 WITHOUT_TORCH = """
@@ -56,6 +58,15 @@ def test_its_weights_are_those_that_torch_exports_bit_by_bit(tmp_path: Path) -> 
     exported, filled = weights(content), weights(found.content)
     assert list(exported) == list(filled)
     assert all(exported[name].tobytes() == filled[name].tobytes() for name in exported)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_tensors_are_read_without_torch_as_with_it(name: str, tmp_path: Path) -> None:
+    source = find_source(name, tmp_path)
+    found, wanted = packaged_tensors(source), load_file(load_tensors(source, tmp_path))
+    assert found is not None
+    assert set(wanted) - set(found) == {name for name in wanted if name.endswith("num_batches_tracked")}
+    assert all(np.array_equal(value, wanted[name]) for name, value in found.items())
 
 
 def test_the_first_graph_of_a_machine_needs_no_torch(tmp_path: Path) -> None:
