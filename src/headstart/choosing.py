@@ -34,7 +34,7 @@ SUBSET = 1000  # pictures: enough to tell backbones apart by 2 points
 FEW = 32  # pictures by which a backbone's speed is measured
 SHARE = 0.1  # of the time left that looking through one more backbone may take
 MOVE = 0.5  # of it that seeing everything with the better one may take
-EXPORT = 15.0  # seconds that the first use of a backbone takes
+PREPARING = 3.0  # seconds that the first use of a packaged backbone takes
 P_BETTER = 0.9  # as for any other way of spending more
 
 
@@ -131,8 +131,8 @@ def _subset(ground: Ground) -> NDArray[np.int64]:
 def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Backbone | None]:
     """The opened backbone when looking through `n` pictures with it fits into `room` seconds."""
     missing = not graph_file(find_source(name), cache_folder()).is_whole()
-    if missing and room < EXPORT:
-        return f"preparing it takes {EXPORT:.0f} s, {max(room, 0):.0f} s may be used", None
+    if missing and room < PREPARING:
+        return f"preparing it takes {PREPARING:.0f} s, {max(room, 0):.0f} s may be used", None
     if room < 2.0:
         return f"{max(room, 0):.0f} s may be used for it", None
     with part("prepare"):

@@ -79,7 +79,7 @@ def test_every_part_of_the_page_is_there_in_order(pages: dict[str, str]) -> None
     assert places == sorted(places)
     said = Page(text).text
     for piece in (
-        "headstart fit pets --out runs/x --seed 7", "one fold would take 3 min", "preparing it takes 15 s", "asked for",
+        "headstart fit pets --out runs/x --seed 7", "one fold would take 3 min", "preparing it takes 3 s", "asked for",
         "256, 64", "Doubling the data would bring about", "Labelled", "numpy 2.4", "new head on the same",
         "code imbalance", "from scratch",
     ):  # fmt: skip
