@@ -57,7 +57,7 @@ def parsed():
     )
     parser.add_argument("--estimate", action="store_true", help="only say what is left to do and how long that takes")
     parser.add_argument("--summary", action="store_true", help="only sum up what is there")
-    parser.add_argument("--keep", action="store_true", help="a record of what was asked for, though it is not all")
+    parser.add_argument("--keep", action="store_true", help="a record of what is there, though it is not all")
     a = parser.parse_args()
     if unknown := set(a.tools) - set(peers_tools.TOOLS):
         raise SystemExit(f"no tool {min(unknown)}: {', '.join(peers_tools.TOOLS)}")

@@ -24,7 +24,7 @@ def summarise(a, plan):
     if not cells.found:
         raise SystemExit("nothing has run yet")
     whole = not (cells.waiting or a.only) and set(a.tools) == set(TOOLS)
-    if not whole and (cells.waiting or not a.keep):
+    if not (whole or a.keep):
         a.records = plan.work / "partial"
         shutil.rmtree(a.records, ignore_errors=True)
     kept = record.Record("peers", "headstart and its rivals side by side", a)
