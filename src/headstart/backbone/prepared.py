@@ -29,15 +29,14 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Prepared:
-    """`content`: the whole ONNX file. `record`: what lies beside a graph. `expected`: per probe, outputs in parts."""
+    """`content`: the whole ONNX file. `record`: what lies beside a graph.
+
+    `expected`: what torch gave for each of `graph.probes`: outputs by name `(n, dim)`, every sixteenth column.
+    """
 
     content: bytes
     record: dict[str, Any]
     expected: tuple[Arrays, ...]
-
-    def expects(self, probe: int, name: str) -> NDArray[np.float32]:
-        """What torch gave for a probe: output `name` `(n, dim)`, every sixteenth column."""
-        return self.expected[probe][name]
 
 
 def prepared(source: Source, folder: Path = FOLDER) -> Prepared | None:

@@ -117,11 +117,16 @@ def test_weights_of_another_file_are_not_used(tmp_path: Path) -> None:
     assert prepared(replace(LITE0, place=other)) is None
 
 
-def test_an_engine_that_answers_otherwise_leaves_it_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_engine_that_answers_otherwise_leaves_it_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
     found, calls = prepared(LITE0), []
     assert found is not None
 
     def wrong(_: bytes):
+        if fails:
+            raise RuntimeError("no such operation")
         return lambda pixels: {name: np.zeros((len(pixels), dim)) for name, dim in found.record["depths"].items()}
 
     monkeypatch.setattr(exporting, "_openvino", wrong)
