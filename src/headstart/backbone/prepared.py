@@ -41,11 +41,8 @@ class Prepared:
 
 def prepared(source: Source, folder: Path = FOLDER) -> Prepared | None:
     """The graph of `source`, or None where no structure fits: torch must export it."""
-    if source.reader != "package":
-        return None
     try:
-        notes = json.loads(folder.joinpath(f"{source.name}.json").read_bytes())
-        if not _fits(notes, source):
+        if (notes := _notes(source, folder)) is None:
             return None
         structure = folder.joinpath(f"{source.name}.onnx").read_bytes()
         content, record = _filled(structure, source.place.read_bytes(), notes)
@@ -56,11 +53,9 @@ def prepared(source: Source, folder: Path = FOLDER) -> Prepared | None:
 
 def packaged_tensors(source: Source) -> Arrays | None:
     """The package's tensors under timm's names, before folding, read without torch; None where that is not known."""
-    if source.reader != "package":
-        return None
     try:
-        notes = json.loads(FOLDER.joinpath(f"{source.name}.json").read_bytes())
-        return _tensors(source.place.read_bytes(), notes) if _fits(notes, source) else None
+        notes = _notes(source, FOLDER)
+        return None if notes is None else _tensors(source.place.read_bytes(), notes)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -69,10 +64,13 @@ def _tensors(weights: bytes, notes: dict[str, Any]) -> Arrays:
     return {name: _read(weights, *place) for name, place in notes["tensors"].items()}
 
 
-def _fits(notes: dict[str, Any], source: Source) -> bool:
-    """Whether the structure is that of these weights, of this version, with the names that timm's modules have."""
+def _notes(source: Source, folder: Path) -> dict[str, Any] | None:
+    """What was written down; None unless of these weights, of this version, with the names that timm's modules have."""
+    if source.reader != "package":
+        return None
+    notes: dict[str, Any] = json.loads(folder.joinpath(f"{source.name}.json").read_bytes())
     made = (notes["weights_sha256"], notes["graph_version"], notes["timm"].partition(".")[0])
-    return made == (source.sha256, GRAPH_VERSION, version("timm").partition(".")[0])
+    return notes if made == (source.sha256, GRAPH_VERSION, version("timm").partition(".")[0]) else None
 
 
 def _filled(structure: bytes, weights: bytes, notes: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
