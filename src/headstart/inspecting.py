@@ -22,7 +22,6 @@ from headstart.head.columns import columns_of
 from headstart.howmuch.candidates import evened
 from headstart.howmuch.screen import Task, fit_head
 from headstart.images.frame import frame_alone, frame_area, frame_around
-from headstart.images.load import load_square
 from headstart.images.sharpness import blur
 from headstart.material import Material
 from headstart.training import Ground
@@ -168,7 +167,7 @@ def _affordable(material: Material, others: int, room: float) -> int:
 
 
 def _look_again(ground: Ground, rows: Rows, frames: Rows, deadline: float) -> _Seen:
-    """Decode both samples once: blur of `rows`, the squares of `frames`. What cannot be read any more is left out."""
+    """See both samples once: blur of `rows`, the squares of `frames`. What cannot be read any more is left out."""
     material, preprocessing = ground.material, ground.backbone.preprocessing
     for_blur, for_frame = set(rows.tolist()), set(frames.tolist())
     seen = _Seen({}, {})
@@ -176,7 +175,8 @@ def _look_again(ground: Ground, rows: Rows, frames: Rows, deadline: float) -> _S
     def load(row: int) -> None:
         if time.perf_counter() > deadline:
             raise _OutOfTimeError
-        pixels = load_square(material.samples.sources[material.learn[row]], preprocessing).pixels
+        own = int(material.learn[row])
+        pixels = material.embeddings.squares.picture(own, material.samples.sources[own], preprocessing).pixels
         if row in for_blur:
             seen.blur[row] = blur(pixels)
         if row in for_frame:

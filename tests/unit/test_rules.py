@@ -24,6 +24,10 @@ def test_repeats_fall_with_size() -> None:
     assert [rules.repeats(n).value for n in (10, 300, 301, 1000, 1001, 10**6)] == [5, 5, 2, 2, 1, 1]
 
 
+def test_a_hundred_pictures_prove_a_classifier() -> None:
+    assert [rules.verified_pictures(n).value for n in (1, 99, 100, 101, 10**6)] == [1, 99, 100, 100, 100]
+
+
 @pytest.mark.parametrize(
     ("bad", "n", "stop"), [(3, 4, False), (4, 79, True), (4, 80, False), (5, 100, False), (6, 100, True)]
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart.backbone.backbone import Backbone, Depth
 from headstart.embedding.cache import EmbeddingCache
 from headstart.embedding.columns import Columns, empty_columns
+from headstart.embedding.squares import Squares
 from headstart.embedding.upkeep import cache_limit, evict
 from headstart.embedding.work import Work
 from headstart.engine.engine import EngineFacts
@@ -49,7 +50,7 @@ class Embeddings:
 
     `vectors[d]` float16 `(n, depths[d].dim)`; `source_top` = (int16 `(n, 5)`, float16 `(n, 5)`): classes of the
     discarded head and their probabilities, largest first; `thumbnails` uint8 `(n, 32, 32)`; `sizes` int32 `(n, 2)`:
-    width, height.
+    width, height. `squares`: the decoded pictures, where few were just embedded.
     """
 
     depths: tuple[Depth, ...]
@@ -60,6 +61,7 @@ class Embeddings:
     sizes: NDArray[np.int32]
     errors: tuple[str | None, ...]
     facts: EmbedFacts
+    squares: Squares = field(default_factory=Squares)
 
     def __len__(self) -> int:
         return len(self.errors)
@@ -124,7 +126,7 @@ def _nothing(_key: bytes) -> bool:
 
 
 def _result(work: Work, backbone: Backbone, facts: EmbedFacts) -> Embeddings:
-    return embeddings_of(work.columns, work.errors, backbone.depths, facts)
+    return replace(embeddings_of(work.columns, work.errors, backbone.depths, facts), squares=work.squares)
 
 
 def embeddings_of(

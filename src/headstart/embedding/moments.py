@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from headstart.embedding.embed import Embeddings, space_key
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.engine.stream import StreamOptions, stream
 from headstart.errors import MachineError
-from headstart.images.load import load_square
+from headstart.images.load import Picture, load_square
 from headstart.images.open import Source
 
 PICTURES = 96
@@ -80,7 +81,9 @@ def channel_moments(
     if kept is not None and (known := _read(kept)) is not None:
         return known
     try:
-        found = picture_moments([sources[row] for row in chosen], backbone)
+        found = picture_moments(
+            chosen, backbone, lambda row: embeddings.squares.picture(row, sources[row], backbone.preprocessing)
+        )
     except MachineError:
         if why_in_torch(backbone) is None:
             raise
@@ -105,16 +108,20 @@ def choose_rows(embeddings: Embeddings, rows: NDArray[np.integer], n: int = PICT
     return [first[key] for key in sorted(first)[:n]]
 
 
-def picture_moments(sources: Sequence[Source], backbone: Backbone) -> PictureMoments:
-    """One pass over `sources`; pictures that cannot be read or give no finite numbers are left out.
+def picture_moments(
+    items: Sequence[Any], backbone: Backbone, load: Callable[[Any], Picture] | None = None
+) -> PictureMoments:
+    """One pass over `items`; pictures that cannot be read or give no finite numbers are left out.
 
+    `load` gives the square of an item; None: the items are sources.
     Raises MachineError (no graph), OSError (weights not readable), ImportError and RuntimeError (no engine).
     """
     graph, norms = backbone_moment_graph(backbone)
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for norm in norms for name in norm.outputs}
     if norms:
         engine = OpenVinoEngine(graph)
-        for batch in stream(sources, lambda s: load_square(s, backbone.preprocessing), engine, StreamOptions()):
+        load = load or (lambda source: load_square(source, backbone.preprocessing))
+        for batch in stream(items, load, engine, StreamOptions()):
             good = np.ones(len(batch.indices), bool)
             for values in batch.outputs.values():
                 good &= np.isfinite(values).all(axis=1)

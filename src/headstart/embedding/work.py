@@ -13,6 +13,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.embedding.cache import ShardWriter
 from headstart.embedding.columns import Columns, batch_columns, put, take, usable_rows
 from headstart.embedding.engines import fastest_engine
+from headstart.embedding.squares import squares_of
 from headstart.engine.engine import Engine, EngineFacts
 from headstart.engine.stream import StreamBatch, StreamOptions, StreamTimes, stream
 from headstart.images.load import Picture, load_image
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None] | None
 
 
 class Work:
-    """State of one `embed` call over n sources: `columns`, `keys`, `errors` and `cached` are in the sources' order."""
+    """State of one `embed` call over n sources; everything in it is in their order."""
 
     def __init__(self, sources: Sequence[Source], backbone: Backbone, columns: Columns, device: str) -> None:
         n = len(sources)
@@ -31,6 +32,7 @@ class Work:
         self.keys = [b""] * n
         self.errors: list[str | None] = [None] * n
         self.cached = np.zeros(n, dtype=bool)
+        self.squares = squares_of(n, backbone.preprocessing.side)
         self.not_finite: list[int] = []
         self.computed = 0
         self.times = StreamTimes()
@@ -94,7 +96,9 @@ class Work:
         if is_known(key):
             self.cached[row] = True
             return None
-        return load_image(source, self._backbone.preprocessing)
+        picture = load_image(source, self._backbone.preprocessing)
+        self.squares.keep(row, picture)
+        return picture
 
     def _ready_engine(self) -> Engine:
         if self._engine is None:

@@ -12,7 +12,7 @@ analysis, Hastie 1995).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ Receiver = Callable[[int, str, int, IntArray, FloatArray], None]
 
 KINDS = ("ridge", "lda")
 TOGETHER = 256  # score columns (penalties x classes) per pass over the held-out rows
+TOGETHER_CELLS = 500_000  # of systems that are solved in one call: 4 MB
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,9 @@ def cross_validate(
 
     def in_dual(fold: int) -> None:
         held, rows = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        for i in dual:
-            _dual(columns.pick(sets[i].depths), labels, n_classes, rows, (held, i, sets[i], penalties[i], receive))
+        targets = one_hot(labels[rows], n_classes)
+        for i, kernel in _kernels(columns, {i: sets[i] for i in dual}, rows, held).items():
+            _dual(kernel, targets, (held, i, penalties[i], receive))
 
     if dual:
         each(in_dual, parts, columns.n * columns.d)
@@ -197,7 +199,7 @@ def _primal(
     k = normal.cross.shape[1]
     together = max(1, TOGETHER // k)
     for start in range(0, len(penalties), together):
-        solved = [solve(normal.covariance, normal.cross, p) for p in penalties[start : start + together]]
+        solved = list(solutions(normal.covariance, normal.cross, penalties[start : start + together]))
         weights = np.concatenate(solved, axis=1) / normal.scale[:, None]
         scores = np.empty((len(held), weights.shape[1]))
         for positions, block in columns.blocks(held):
@@ -209,25 +211,37 @@ def _primal(
                 receive(which, kind, start + offset, held, form.logits(scores[:, offset * k : (offset + 1) * k], kind))
 
 
-def _dual(
-    columns: Columns,
-    labels: IntArray,
-    n_classes: int,
-    rows: IntArray,
-    task: tuple[IntArray, int, DepthSet, Sequence[float], Receiver],
-) -> None:
-    held, which, depth_set, penalties, receive = task
-    factors = np.repeat(np.asarray(depth_set.factors, np.float64), [m.shape[1] for m in columns.matrices])
-    X, mean, scale = _standardised(columns, rows, factors)
-    kernel = X @ X.T / len(rows)
-    towards = ((columns.take(held, np.float64) - mean) / scale) @ X.T
-    targets = one_hot(labels[rows], n_classes)
+@dataclass(frozen=True)
+class Kernel:
+    """Products of standardised training rows with each other `(n, n)`, over n, and of held-out rows with them."""
+
+    within: FloatArray
+    towards: FloatArray
+
+
+def _kernels(columns: Columns, sets: Mapping[int, DepthSet], rows: IntArray, held: IntArray) -> dict[int, Kernel]:
+    """The kernel of every set: the sum of those of its depths, each of which is read and multiplied once."""
+    found = {i: Kernel(np.zeros((len(rows),) * 2), np.zeros((len(held), len(rows)))) for i in sets}
+    for depth in sorted({depth for one in sets.values() for depth in one.depths}):
+        alone = columns.pick([depth])
+        X, mean, scale = _standardised(alone, rows, np.ones(alone.d))
+        within = X @ X.T / len(rows)
+        towards = ((alone.take(held, np.float64) - mean) / scale) @ X.T
+        for i, one in sets.items():
+            if depth in one.depths:
+                share = one.factors[one.depths.index(depth)] ** 2
+                np.add(found[i].within, share * within, out=found[i].within)
+                np.add(found[i].towards, share * towards, out=found[i].towards)
+    return found
+
+
+def _dual(kernel: Kernel, targets: FloatArray, task: tuple[IntArray, int, Sequence[float], Receiver]) -> None:
+    held, which, penalties, receive = task
     priors = targets.mean(axis=0)
     centred = targets - priors
-    for at, penalty in enumerate(penalties):
-        dual = solve(kernel, centred / len(rows), penalty)
-        form = Form(priors, centred.T @ (kernel @ dual), len(rows))
-        scores = towards @ dual
+    for at, dual in enumerate(solutions(kernel.within, centred / len(targets), penalties)):
+        form = Form(priors, centred.T @ (kernel.within @ dual), len(targets))
+        scores = kernel.towards @ dual
         for kind in KINDS:
             receive(which, kind, at, held, form.logits(scores, kind))
 
@@ -244,12 +258,20 @@ def _standardised(columns: Columns, rows: IntArray, factors: FloatArray) -> tupl
 
 def solve(symmetric: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
     """(symmetric + penalty I)^-1 right."""
+    return next(solutions(symmetric, right, [penalty]))
+
+
+def solutions(symmetric: FloatArray, right: FloatArray, penalties: Sequence[float]) -> Iterator[FloatArray]:
+    """(symmetric + penalty I)^-1 right for each penalty; small systems in one call, which other threads run beside."""
     # scipy's Cholesky halves a solve of 2,000 unknowns, but its own thread pool fights numpy's: 21 s instead of 0.9 s
-    # for a whole screen of 187 pictures on a busy machine. One pool, one library.
-    ridged = np.array(symmetric, np.float64)
-    ridged[np.diag_indices_from(ridged)] += penalty
-    solution: FloatArray = np.linalg.solve(ridged, right)
-    return solution
+    # for a whole screen of 187 pictures on a busy machine; and importing it takes half a second. One pool, one library.
+    n = len(symmetric)
+    together = max(1, TOGETHER_CELLS // n**2)
+    for start in range(0, len(penalties), together):
+        some = np.asarray(penalties[start : start + together], np.float64)
+        ridged = np.repeat(symmetric[None].astype(np.float64), len(some), axis=0)
+        ridged.reshape(len(some), -1)[:, :: n + 1] += some[:, None]
+        yield from np.linalg.solve(ridged, np.broadcast_to(right, (len(some), *right.shape)))
 
 
 def _minus(total: Sums, part: Sums) -> Sums:

@@ -113,16 +113,18 @@ def affordable(task: Task, depth_set: DepthSet) -> bool:
 
 
 def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float]) -> FloatArray:
-    """Out-of-fold logits `(P, repeats, n, K)` of a path of penalties, strong to weak.
+    """Out-of-fold logits `(P, repeats, n, K)` of a path of penalties, strong to weak; NaN where one was not tried.
 
-    A fold leaves the path when its held-out log-loss has risen by 2 %; what it did not reach stays NaN.
+    A fold leaves the path when its held-out log-loss has risen by 2 %. The first repeat of the folds walks it (of a
+    large matrix the first fold alone); the others are fitted with the penalty that was best there, and the rest of what
+    the first has found is dropped: a penalty is judged on every fold or on none.
     """
     n, repeats = task.columns.n, len(task.folds)
     logits = np.full((len(penalties), repeats, n, task.n_classes), np.nan, np.float32)
     columns = task.columns.pick(depth_set.depths)
     factors = depth_set.factors_of(task.columns)
 
-    def fold_path(where: tuple[int, int], tried: Sequence[int]) -> int:
+    def fold_path(where: tuple[int, int], tried: Sequence[int]) -> None:
         repeat, fold = where
         folds = task.folds[repeat]
         rows, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -138,16 +140,22 @@ def logistic_logits(task: Task, depth_set: DepthSet, penalties: Sequence[float])
             losses.append(float(row_nll(logits[at, repeat, held], task.labels[held]).mean()))
             if len(losses) > 1 and losses[-1] > RISE * losses[-2]:
                 break
-        return tried[int(np.argmin(losses))]
 
     where = [(r, int(fold)) for r in range(repeats) for fold in np.unique(task.folds[r]) if fold >= 0]
-    everything = list(range(len(penalties)))
-    if n * columns.d > LARGE:
-        everything = [fold_path(where[0], everything)]
-        logits[:, where[0][0]][[at for at in range(len(penalties)) if at not in everything]] = np.nan
-        where = where[1:]
-    each(lambda one: fold_path(one, everything), where, n * columns.d)
+    first = where[:1] if n * columns.d > LARGE else [w for w in where if w[0] == where[0][0]]
+    each(lambda one: fold_path(one, range(len(penalties))), first, n * columns.d)
+    if others := where[len(first) :]:
+        best = _lowest(logits[:, first[0][0]], task.labels)
+        logits[[at for at in range(len(penalties)) if at != best]] = np.nan
+        each(lambda one: fold_path(one, [best]), others, n * columns.d)
     return logits
+
+
+def _lowest(logits: FloatArray, labels: IntArray) -> int:
+    """The penalty with the lowest log-loss of those `(P, n, K)` that every judged fold has reached."""
+    known = np.isfinite(logits[0, :, 0])
+    losses = [row_nll(some[known], labels[known]).mean() for some in logits]
+    return int(np.nanargmin(losses))
 
 
 def fit_head(task: Task, depth_set: DepthSet, kind: str, penalty: float, rows: IntArray | None = None) -> LinearHead:

@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from headstart.evaluation.findings import no_better_than_guessing
+from headstart.evaluation.metrics import row_nll
 from headstart.head.columns import columns_of
 from headstart.head.ridge import DepthSet
 from headstart.howmuch.probe import ProbeOptions, out_of_fold, probe
@@ -95,6 +96,22 @@ def test_logistic_folds_agree_with_scikit_learns_pipeline(k):
             model = LogisticRegression(C=1 / (train.sum() * penalty), max_iter=2000, tol=1e-6)
             right += make_pipeline(StandardScaler(), model).fit(X[train], y[train]).score(X[held], y[held]) * held.sum()
         assert np.mean(logits[at, 0].argmax(axis=1) == y) == pytest.approx(right / 150, abs=0.007)
+
+
+def test_later_repeats_take_the_penalty_that_was_best_in_the_first():
+    matrices, y = sample(150)
+    folds, penalties = folds_of(150, 5, repeats=3), [1.0, 0.1, 0.01]
+    task = Task(columns_of(matrices), y, 3, folds)
+    depths = DepthSet((1, 3), (1.0, 1.0))
+    logits = logistic_logits(task, depths, penalties)
+    (best,) = [at for at in range(3) if np.isfinite(logits[at]).any()]
+    assert np.isfinite(logits[best]).all()
+    first = logistic_logits(Task(task.columns, y, 3, folds[:1]), depths, penalties)
+    losses = [row_nll(some[0], y).mean() for some in first if np.isfinite(some).all()]
+    assert losses[best] == min(losses)
+    alone = logistic_logits(task, depths, penalties[best : best + 1])
+    assert np.array_equal(logits[best, 1:], alone[0, 1:]), "what is fitted does not depend on what else was tried"
+    np.testing.assert_allclose(logits[best, 0], alone[0, 0], atol=0.05)
 
 
 def test_shuffled_labels_are_no_better_than_guessing():
