@@ -269,7 +269,8 @@ def solutions(symmetric: FloatArray, right: FloatArray, penalties: Sequence[floa
     together = max(1, TOGETHER_CELLS // n**2)
     for start in range(0, len(penalties), together):
         some = np.asarray(penalties[start : start + together], np.float64)
-        ridged = np.repeat(symmetric[None].astype(np.float64), len(some), axis=0)
+        ridged = np.empty((len(some), n, n))
+        ridged[:] = symmetric
         ridged.reshape(len(some), -1)[:, :: n + 1] += some[:, None]
         yield from np.linalg.solve(ridged, np.broadcast_to(right, (len(some), *right.shape)))
 
