@@ -23,6 +23,17 @@ def few_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classes as `photos` with five pictures each, for pages whose every line is run."""
+    folder = tmp_path_factory.mktemp("few") / "photos"
+    for place in sorted(photos.iterdir()):
+        (folder / place.name).mkdir(parents=True)
+        for picture in sorted(place.iterdir())[:5]:
+            shutil.copy(picture, folder / place.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shuffled_digits(few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CSV in which the labels of `few_digits` are shuffled."""
     pictures = sorted(few_digits.rglob("*.png"))

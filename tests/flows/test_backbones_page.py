@@ -59,10 +59,10 @@ def _others(desk: Path, cache: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def desk(lite0: Backbone, photos: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def desk(lite0: Backbone, few_photos: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The reader's working folder: birds/, and my.pth as other people save networks."""
     place = tmp_path_factory.mktemp("reader")
-    shutil.copytree(photos, place / "birds")
+    shutil.copytree(few_photos, place / "birds")
     torch.manual_seed(2)
     tensors = {f"module.{name}": tensor for name, tensor in resnet18(num_classes=20).state_dict().items()}
     torch.save({"epoch": 7, "state_dict": tensors}, place / "my.pth")

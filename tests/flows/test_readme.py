@@ -19,12 +19,12 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 
 
 @pytest.fixture
-def desk(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(few_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder as the README imagines it: birds/ with one folder per class, and photo.jpg."""
-    shutil.copytree(photos, tmp_path / "birds")
-    picture = next(p for p in sorted(photos.rglob("*")) if p.is_file())
+    shutil.copytree(few_photos, tmp_path / "birds")
+    picture = next(p for p in sorted(few_photos.rglob("*")) if p.is_file())
     shutil.copy(picture, tmp_path / "photo.jpg")
-    shutil.copytree(sorted(photos.iterdir())[0], tmp_path / "new")
+    shutil.copytree(sorted(few_photos.iterdir())[0], tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     # What is typed here has five minutes each; the choice of a backbone and the race have tests of their own.
     hurry(monkeypatch.setattr)
