@@ -157,13 +157,18 @@ def _rate(material: Material) -> float:
 
 
 def _predicted(material: Material, frames: int, others: int) -> float:
-    """Seconds for the frames (through the network twice) and for pictures that are only decoded (half as dear)."""
-    return START + (2 * frames + 0.5 * others) / _rate(material)
+    """Seconds for the frames (through the network twice) and for pictures that are only looked at."""
+    return START + (2 * frames + _glance(material) * others) / _rate(material)
+
+
+def _glance(material: Material) -> float:
+    """What looking at a picture costs of a pass through the network: decoding it, unless its square was kept."""
+    return 0.0 if material.embeddings.squares.kept else 0.5
 
 
 def _affordable(material: Material, others: int, room: float) -> int:
     """How many frames fit into `room` seconds."""
-    return int(min(FRAMES, max(0.0, ((room - START) * _rate(material) - 0.5 * others) / 2)))
+    return int(min(FRAMES, max(0.0, ((room - START) * _rate(material) - _glance(material) * others) / 2)))
 
 
 def _look_again(ground: Ground, rows: Rows, frames: Rows, deadline: float) -> _Seen:
