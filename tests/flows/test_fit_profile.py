@@ -56,8 +56,11 @@ def test_the_parts_add_up_to_the_wall_time_of_the_process(unseen: Path, tmp_path
     parts = profile["parts"]
     assert {"start", "scan", "prepare", "cache", "sort", "probe", "similarity", "write", *PASS} <= set(parts)
     phases = {(row["phase"], row["part"]) for row in profile["rows"]}
-    for phase in ("embed", "similarity", "finish", "inspect", "explain"):
+    for phase in ("embed", "finish", "explain"):
         assert (phase, "decode") in phases, f"{phase} passes pictures through the stream"
+    for phase in ("similarity", "inspect"):
+        assert (phase, "decode") not in phases, f"{phase} looks at squares that embed has kept"
+        assert phase in {row["phase"] for row in profile["rows"]}
     shown = done.out[done.out.index(f"Where {profile['seconds']:.2f} s went.") :]
     for name, seconds in parts.items():
         assert seconds < 0.005 or f"  {name} " in shown

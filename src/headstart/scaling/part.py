@@ -84,7 +84,7 @@ def write_part(path: Path, chunk: Chunk, rows: Rows, columns: Columns, errors: S
     ids = np.arange(chunk.first, chunk.first + chunk.count, dtype=np.int64)
     columns = {name: _blank(columns[name], bad) for name in expected}
     part = Part(ids, rows.uris, rows.labels, list(errors), columns, "")
-    tag = Tag(_checksum(part), int((~bad).sum()), int(bad.sum()), sum(error == QUARANTINED for error in errors))
+    tag = _tag(_checksum(part), errors)
     facts = {"version": _VERSION, "chunk": chunk.id, "spec": spec.hash, "sha256": tag.sha256, "ok": tag.ok}
     facts |= {"bad": tag.bad, "quarantined": tag.quarantined}
     texts = [pa.array(values, pa.string()) for values in (part.uris, part.labels, part.errors)]
@@ -130,11 +130,19 @@ def check_part(path: Path, chunk: Chunk, spec: Spec, full: bool = False) -> Tag:
         raise DamagedPartError(f"{path.name}: of another chunk or another space")
     if rows != chunk.count or facts["ok"] + facts["bad"] != rows:
         raise DamagedPartError(f"{path.name}: {rows} rows, {chunk.count} expected")
+    tag = Tag(facts["sha256"], facts["ok"], facts["bad"], facts["quarantined"])
     if full:
         part = read_part(path)
         if not np.array_equal(part.ids, np.arange(chunk.first, chunk.first + chunk.count)):
             raise DamagedPartError(f"{path.name}: other ids than its chunk")
-    return Tag(facts["sha256"], facts["ok"], facts["bad"], facts["quarantined"])
+        if _tag(part.sha256, part.errors) != tag:
+            raise DamagedPartError(f"{path.name}: other counts than its rows")
+    return tag
+
+
+def _tag(sha256: str, errors: Sequence[str | None]) -> Tag:
+    bad = sum(error is not None for error in errors)
+    return Tag(sha256, len(errors) - bad, bad, sum(error == QUARANTINED for error in errors))
 
 
 @contextmanager

@@ -78,6 +78,20 @@ def test_a_cut_file_and_a_flipped_bit_are_found(written, tmp_path):
         assert tag == check_part(path, chunk, spec, full=True)
 
 
+@pytest.mark.parametrize("fact", ["ok", "bad", "quarantined"])
+def test_counts_that_are_not_those_of_the_rows_are_found(written, fact):
+    """They stand in the footer beside the checksum, which is of the rows; a flipped bit makes 8 of 0."""
+    path, chunk, spec, *_ = written
+    tag = check_part(path, chunk, spec, full=True)
+    count = getattr(tag, fact)
+    content = path.read_bytes()
+    told = f'"{fact}": {count}'.encode()
+    assert told in content
+    path.write_bytes(content.replace(told, f'"{fact}": {count ^ 8}'.encode()))
+    with pytest.raises(DamagedPartError):
+        check_part(path, chunk, spec, full=True)
+
+
 def test_of_another_chunk_or_space_is_refused(written):
     path, chunk, spec, *_ = written
     for other, space in (
