@@ -162,8 +162,9 @@ def _predicted(material: Material, frames: int, others: int) -> float:
 
 
 def _glance(material: Material) -> float:
-    """What looking at a picture costs of a pass through the network: decoding it, unless its square was kept."""
-    return 0.0 if material.embeddings.squares.kept else 0.5
+    """What looking at a picture costs of a pass through the network: decoding those whose square was not kept."""
+    kept = len(material.embeddings.squares.kept) / max(1, len(material.embeddings))
+    return 0.5 * (1.0 - min(1.0, kept))
 
 
 def _affordable(material: Material, others: int, room: float) -> int:

@@ -91,11 +91,8 @@ def too_many_bad(bad: int, n: int) -> bool:
 
 
 def verified_pictures(n: int) -> Rule:
-    """At most 100 pictures, smallest margins first: where a difference between two engines would show first.
-
-    When 100 agree, fewer than 3 % of all can differ (95 %, rule of three); a fault of a file or an engine moves all.
-    """
-    return Rule("verified_pictures", min(n, 100), "the pictures with the smallest margins show a difference first")
+    """At most 256 pictures, smallest margins first: where a difference between two engines would show first."""
+    return Rule("verified_pictures", min(n, 256), "the pictures with the smallest margins show a difference first")
 
 
 def epochs(n: int, budget: float = 300.0) -> Rule:

@@ -24,8 +24,8 @@ def test_repeats_fall_with_size() -> None:
     assert [rules.repeats(n).value for n in (10, 300, 301, 1000, 1001, 10**6)] == [5, 5, 2, 2, 1, 1]
 
 
-def test_a_hundred_pictures_prove_a_classifier() -> None:
-    assert [rules.verified_pictures(n).value for n in (1, 99, 100, 101, 10**6)] == [1, 99, 100, 100, 100]
+def test_at_most_256_pictures_prove_a_classifier() -> None:
+    assert [rules.verified_pictures(n).value for n in (1, 255, 256, 257, 10**6)] == [1, 255, 256, 256, 256]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ ROOM = 64_000_000  # bytes: 425 pictures of 224 pixels; more would be decoded ag
 
 @dataclass(frozen=True)
 class Squares:
-    """Pixels uint8 `(side, side, 3)` by row, of all pictures or of none; rows that came from the cache have none."""
+    """Pixels uint8 `(side, side, 3)` by row; `wanted`: all that are decoded, not those that came from the cache."""
 
     wanted: bool = False
     kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
