@@ -24,12 +24,12 @@ import deciding_score
 import deciding_train
 import record
 
-SEEDS = (0, 1)
+SEEDS, PARTS = (0, 1), ("reference", "choice")
 
 
 def main():
     parser = record.arguments(__doc__)
-    parser.add_argument("--only", choices=("reference", "choice"), help="one part of the work [both]")
+    parser.add_argument("--only", choices=PARTS, help="one part of the work [both]")
     parser.add_argument("--cells", nargs="*", default=[], help="cells (nature-5) or sets (nature) [all]")
     parser.add_argument("--candidates", nargs="*", default=[], help="these candidates of the reference [all]")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--backbone", default="auto", help="of the choice: auto as users have it, or pinned [auto]")
     parser.add_argument("--estimate", action="store_true", help="only say what is left to do and how long that takes")
     parser.add_argument("--summary", action="store_true", help="only sum up; a record when the grid is complete")
-    parser.add_argument("--pack", action="store_true", help="only put the reference's results into the repository")
+    parser.add_argument("--pack", action="store_true", help="only put what is finished into the repository")
     parser.add_argument(
         "--any-code", action="store_true", help="results of other code count where this code's are missing"
     )
@@ -46,7 +46,7 @@ def main():
     if unknown := set(a.candidates) - {*deciding_train.CANDIDATES, deciding_train.OWN_HEAD}:
         raise SystemExit(f"no candidate {min(unknown)}: {', '.join(deciding_train.CANDIDATES)}")
     if a.pack:
-        print(f"{deciding_entries.pack(a.work / 'deciding', ['reference'])} results are in the repository")
+        print(f"{deciding_entries.pack(a.work / 'deciding', PARTS)} results are in the repository")
         return
     grid = Grid(a)
     if not a.summary:

@@ -78,10 +78,12 @@ def packed():
 
 
 def pack(work, parts):
-    """Put the entries of `parts` in the work folder into the repository; how many it holds then."""
+    """Put the entries of `parts` in the work folder into the repository, the newest of each unit; how many it holds."""
     entries = dict(packed())
     for file in (f for part in parts for f in sorted((work / part).glob("*/*.json"))):
         entries[str(file.relative_to(work))] = json.loads(file.read_text("utf-8"))
+    newest = {name.rpartition("-")[0]: name for name in sorted(entries, key=lambda name: entries[name]["at"])}
+    entries = {name: entries[name] for name in newest.values()}
     temporary = PACKED.with_suffix(".tmp")
     temporary.write_text("".join(json.dumps(item) + "\n" for item in sorted(entries.items())), "utf-8")
     temporary.replace(PACKED)
