@@ -3,7 +3,7 @@
     python benchmarks/deciding.py --sets SETS --estimate
     python benchmarks/deciding.py --sets SETS --minutes 50        # again and again, until nothing is left
     python benchmarks/deciding.py --sets SETS --pack              # keep what is finished in the repository
-    python benchmarks/deciding.py --sets SETS --summary
+    python benchmarks/deciding.py --sets SETS --summary [--page docs/how-much-to-train.md]
 
 Grid: six sets x {full, 20, 5 per class}, at most 600 training pictures; head on the last layer, the best single depth
 and all depths; norms and all at one rate, last-1, last-2, last-3 at two, 6 epochs; two seeds (a cell of several draws
@@ -16,6 +16,7 @@ hours of two cores.
 
 import shutil
 import time
+from pathlib import Path
 
 import deciding_cells
 import deciding_choice
@@ -39,6 +40,7 @@ def main():
     parser.add_argument("--estimate", action="store_true", help="only say what is left to do and how long that takes")
     parser.add_argument("--summary", action="store_true", help="only sum up; a record when the grid is complete")
     parser.add_argument("--pack", action="store_true", help="only put what is finished into the repository")
+    parser.add_argument("--page", type=Path, help="Markdown page that gets the tables, between its two marks")
     parser.add_argument(
         "--any-code", action="store_true", help="results of other code count where this code's are missing"
     )

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import deciding_choice
 import numpy as np
+import pages
 import paired
 import record
 from deciding_entries import right_of
 from deciding_train import CANDIDATES, HEADS, OWN_HEAD, TRAINED
 
 SWAPS, BOOTSTRAP = 20, 2000
+ACCURACY = "Test accuracy, %"
 MANY_TEST, MOST_REGRET = 600, 0.5  # the target: points over cells with so many test pictures
 LAST_1 = [name for name, (train, _) in TRAINED.items() if train == "last-1"]
 
@@ -72,8 +74,14 @@ def summarise(a, grid):
     targets(kept, over_many, len(many), {p: compared[p] for p in ("head-last", last_1, "all-0.003")}, len(decided))
     remarks(kept, decided, everything, last_1, grid)
     summary = {"regret": over_many, "choice minus": compared, "last-1": last_1}
-    tables = [cell_table(decided, last_1), policy_table(compared, decided), grid_table(cells)]
-    return kept.finish({c.name: c.test_n for c in cells}, summary, tables)
+    always = policy_table(compared, decided)
+    tables = [cell_table(decided, last_1), always, choice_table(decided), grid_table(cells)]
+    kept.finish({c.name: c.test_n for c in cells}, summary, tables)
+    if a.page:
+        found = pages.sections(kept.folder)
+        record_md = pages.link(kept.folder / "record.md", a.page)
+        told = f"`benchmarks/deciding.py` ([record]({record_md}); the words are explained below):"
+        pages.put(a.page, "deciding", [told, found[ACCURACY], f"{always[0]}:", found[always[0]]])
 
 
 def read(grid):
@@ -203,18 +211,23 @@ def counted(values):
 
 def cell_table(cells, last_1):
     policies = ("choice", "reference", "head-last", last_1, "all-0.003", OWN_HEAD)
-    header = ("cell", "draws x train", "test n", *policies, "regret", "its SE", "chosen", "reference, mostly")
+    header = ("cell", "draws x train", "test n", *policies, "regret", "its SE")
     rows = []
     for c in cells:
         regret = compare([c], "reference", "choice")
-        chosen = [deciding_choice.taken(e) for e in c.entries]
-        most = sorted(c.picked, key=c.picked.get, reverse=True)[:2]
-        counts = counted(chosen)
-        picks = ", ".join(f"{m} {c.picked[m] / (2 * SWAPS):.0%}" for m in most)
         sizes = f"{len(c.draws)} x {len(c.draws[0].train)}"
         figures = (*(f"{100 * c.accuracy(p):.2f}" for p in policies), *(f"{regret[k]:.2f}" for k in ("value", "se")))
-        rows.append((c.name, sizes, c.test_n, *figures, counts, picks))
-    return "Test accuracy, %", header, rows
+        rows.append((c.name, sizes, c.test_n, *figures))
+    return ACCURACY, header, rows
+
+
+def choice_table(cells):
+    rows = []
+    for c in cells:
+        most = sorted(c.picked, key=c.picked.get, reverse=True)[:2]
+        picks = ", ".join(f"{m} {c.picked[m] / (2 * SWAPS):.0%}" for m in most)
+        rows.append((c.name, counted(deciding_choice.taken(e) for e in c.entries), picks))
+    return "What was chosen", ("cell", "chosen", "reference, mostly"), rows
 
 
 def policy_table(compared, cells):
