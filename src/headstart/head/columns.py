@@ -12,7 +12,10 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 ROWS = 1024  # one block of 2,064 float64 columns: 17 MB
-CONSTANT = 1e-8  # a deviation below this share of the overall one is rounding, not a feature
+CONSTANT = 1e-8  # a deviation below this share of the mean is rounding, not a feature
+# Of some rows, as a share of that of all: float32 rounds at 1e-7, and divided by so little a row that was held out and
+# does vary would outweigh everything.
+CONSTANT_IN_FOLD = 1e-4
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.head.columns import CONSTANT, Columns
+from headstart.head.columns import CONSTANT_IN_FOLD, Columns
 from headstart.head.linear import LinearHead
 from headstart.head.parallel import each
 
@@ -86,7 +86,7 @@ def normal_of(sums: Sums) -> Normal:
     covariance /= sums.n
     covariance -= np.outer(mean, mean)
     deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-    scale = np.where(deviation <= CONSTANT, 1.0, deviation)
+    scale = np.where(deviation <= CONSTANT_IN_FOLD, 1.0, deviation)
     covariance /= scale
     covariance /= scale[:, None]
     cross = (sums.by_class / sums.n - np.outer(mean, priors)) / scale[:, None]
@@ -251,7 +251,7 @@ def _standardised(columns: Columns, rows: IntArray, factors: FloatArray) -> tupl
     mean = X.mean(axis=0)
     X -= mean
     deviation = np.sqrt((X**2).mean(axis=0))
-    scale = np.where(deviation <= CONSTANT, 1.0, deviation) / factors
+    scale = np.where(deviation <= CONSTANT_IN_FOLD, 1.0, deviation) / factors
     X /= scale
     return X, mean, scale
 

@@ -191,3 +191,17 @@ def test_with_few_pictures_the_fixed_head_holds_unless_clearly_beaten():
     found = run(matrices, y, np.arange(9)[None] // 3)
     assert found.chosen.depths == (0, 1, 2)
     assert found.chosen.kind == "ridge"
+
+
+def test_a_feature_that_only_held_out_rows_show_does_not_outweigh_all_others():
+    """Dead channels: as good as zero but for one picture, so as good as constant in every fold that holds it out."""
+    matrices, y = sample(n=90)
+    dead = (2e-6 * np.random.default_rng(4).random((90, 60))).astype(np.float16)
+    dead[np.arange(60), np.arange(60)] = np.random.default_rng(5).uniform(0.1, 6, 60)
+    wide = np.concatenate([matrices[2], dead], axis=1)
+    folds = folds_of(90, repeats=3)
+    found = run([matrices[0], wide], y, folds)
+    assert all(c.temperature < 100 for c in found.candidates if 1 in c.depths)
+    task = Task(columns_of([wide]), y, 3, folds)
+    logits = logistic_logits(task, DepthSet((0,), (1.0,)), (0.3, 0.03))
+    assert np.nanmax(np.abs(logits)) < 50
