@@ -50,6 +50,14 @@ def listening(pids):
     return {line[1].split(":")[0] for line in lines if line[3] == LISTENS and line[9] in inodes}
 
 
+def left_after(seconds, pids):
+    """Those of `pids` that are still there after `seconds`: what was killed is there until its parent has noticed."""
+    end = time.monotonic() + seconds
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at the processes of Linux")
 def test_a_ray_of_its_own(photos, lite0, tmp_path):
     """The parts are those of --on local; it listens on the loopback only; no file, no process, no word is left."""
@@ -72,7 +80,7 @@ def test_a_ray_of_its_own(photos, lite0, tmp_path):
     assert (json.loads(out)["ok"], json.loads(out)["computed"]) == (70, 3)
     assert "ray" not in err.lower()
     assert len(seen) > 3 and heard and heard <= LOOPBACK
-    assert not [pid for pid in seen if Path(f"/proc/{pid}").exists()]
+    assert not left_after(10.0, seen), "these processes of Ray are still there"
     assert not list(home.iterdir()) and not list(Path("/tmp").glob(f"headstart-ray-{process.pid}-*"))
     local = headstart("embed", photos, "--out", tmp_path / "local", *options)
     assert local.code == 0, local.err

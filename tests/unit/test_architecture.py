@@ -16,7 +16,7 @@ from pathlib import Path
 import headstart
 
 ROOT = Path(headstart.__file__).parent
-EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "profile", "headstart"}
+EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "profile", "interrupts", "headstart"}
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
@@ -26,7 +26,7 @@ STORY = {
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
     "errors": set(), "config": set(), "predictions": set(), "cache_folder": set(), "progress": set(), "clock": set(),
-    "profile": set(),
+    "profile": set(), "interrupts": set(),
     "images": set(), "artefact": set(), "run": set(), "rules": set(), "evaluation": set(),
     "head": {"evaluation"},  # its estimator chooses the penalty by log-loss
     "data": {"images"},

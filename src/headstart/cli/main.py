@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from headstart import interrupts
 from headstart.cli import audit, backbones, cache, demo, embed, evaluate, export, fit, plan, predict, report, serve
 from headstart.clock import process_start
 from headstart.errors import HeadstartError, MachineError
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], began: Seconds | None = None) -> int:
+    interrupts.count_interrupts()
     try:
         code: Any = app(args=arguments, standalone_mode=False, obj=began or Seconds.now())
     except HeadstartError as e:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from headstart import interrupts
 from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
 from headstart.finetune.tail import Tail, Trained
 
@@ -66,10 +67,11 @@ def train(tail: Tail, lesson: Lesson, recipe: Recipe, tell: Callable[[int], None
 
     What is before the cut and every BatchNorm stay as they are. A recipe with `blend` ends halfway back to the start.
 
-    DivergedError when the loss is no number; MemoryError when even batches of one do not fit.
+    DivergedError when the loss is no number; MemoryError when even batches of one do not fit; KeyboardInterrupt, after
+    the epoch at the latest (`interrupts`).
     `tell(epoch)` is called after every epoch.
     """
-    started = time.perf_counter()
+    started, before = time.perf_counter(), interrupts.asked()
     running = _Running(tail, lesson, recipe)
     logits, seconds = [], []
     for epoch in range(recipe.epochs):
@@ -77,6 +79,7 @@ def train(tail: Tail, lesson: Lesson, recipe: Recipe, tell: Callable[[int], None
         if len(lesson.held):
             logits.append(running.judge())
         seconds.append(time.perf_counter() - started)
+        interrupts.raise_if_asked(before)
         if tell is not None:
             tell(epoch)
     blend = running.blend() if len(lesson.held) and not running.scratch else None

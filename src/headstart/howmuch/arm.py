@@ -84,6 +84,11 @@ class FoldResult:
     failed: str | None = None
 
 
+def failed_unit(rows: IntArray, why: str, steps: int = 0) -> FoldResult:
+    """A unit that gave nothing."""
+    return FoldResult(rows, np.zeros((0, len(rows), 0), np.float32), np.zeros(0, np.float32), steps, failed=why)
+
+
 Runner = Callable[[Arm, int, int], FoldResult]  # (arm, repeat, fold)
 
 

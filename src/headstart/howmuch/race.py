@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import interrupts
 from headstart.evaluation.intervals import paired_standard_error
 from headstart.howmuch.allowance import Allowance, Cost
-from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner
+from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit
 from headstart.howmuch.lane import ArmRun, Lane
 from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.plan import Plan, duration, named
@@ -108,7 +109,7 @@ class _Race:
         self._prepared: set[str] = set()  # amounts whose cut cache is filled
         self._late = False
         self._at_once = 1 if allowance.in_steps else self._options.at_once
-        self._seconds = 0.0
+        self._seconds, self._interrupts = 0.0, interrupts.asked()
         parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
         self._units = [(r, f) for r, of_repeat in enumerate(parts) for f in of_repeat]
         self._once_through = len(parts[0]) if parts else 0
@@ -276,6 +277,7 @@ class _Race:
         if self._options.tell is not None:
             top1 = None if lane.score is None or result.failed else lane.score.top1
             self._options.tell(Step(lane.arm, repeat, fold, top1, self._allowance.left(), found is not None))
+        interrupts.raise_if_asked(self._interrupts)
 
     def _run(self, arm: Arm, repeat: int, fold: int) -> FoldResult:
         held = np.flatnonzero(self._folds[repeat] == fold)
@@ -329,11 +331,6 @@ def nothing_to_win(answer: FrozenAnswer) -> str | None:
     if wrong > HOPELESS:
         return None
     return f"the new head leaves nothing to win: {wrong} of {int(answer.judged.sum())} pictures are wrong"
-
-
-def failed_unit(rows: IntArray, why: str, steps: int = 0) -> FoldResult:
-    """A unit that gave nothing."""
-    return FoldResult(rows, np.zeros((0, len(rows), 0), np.float32), np.zeros(0, np.float32), steps, failed=why)
 
 
 def _beaten(own: NDArray[np.floating], other: NDArray[np.floating], groups: IntArray | None) -> bool:

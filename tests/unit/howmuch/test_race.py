@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from headstart.howmuch.allowance import Allowance
-from headstart.howmuch.arm import Arm, FoldResult
+from headstart.howmuch.arm import Arm, FoldResult, failed_unit
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.race import RaceOptions, failed_unit, race
+from headstart.howmuch.race import RaceOptions, race
 from headstart.howmuch.verdict import judge_race
 from race_world import World
 
