@@ -15,7 +15,7 @@ from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.scan import scan
 from headstart.howmuch.allowance import Allowance
-from headstart.howmuch.plan import AmountCost, PlanFacts, plan
+from headstart.howmuch.plan import AmountCost, PlanFacts, epochs_in_time, plan
 from headstart.howmuch.similarity import Similarity
 from headstart.looking import first_look
 from headstart.progress import Progress
@@ -55,13 +55,13 @@ def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -
     if why_in_torch(ground.backbone) is not None and config.train == "auto" and not config.extra_layers:
         told["lines"] = [f"{ground.backbone.name} runs in torch: only a new head will be trained"]
     elif ground.split.count and config.train != "head":
-        trainer = Trainer(ground, {}, progress.say, budget=config.budget)
+        trainer = Trainer(ground, {}, progress.say)
         with clock("plan"):
             progress.start("plan")
             steps, budget = config.steps, config.budget
             allowance = Allowance(steps) if steps else Allowance(budget, 0.0, lambda: clock.seconds()["total"])
             try:
-                planned = plan(facts_for(trainer, seen.similarity, config, allowance))
+                planned = plan(in_time(facts_for(trainer, seen.similarity, config, allowance)))
                 told |= {"plan": planned.to_json(), "flips": flip_notes(trainer.flips), "lines": planned.lines()}
             except MemoryError as error:
                 told["lines"] = [str(error)]
@@ -92,6 +92,13 @@ def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allow
         extra_layers=layers,
         in_steps=allowance.in_steps,
     )
+
+
+def in_time(facts: PlanFacts) -> PlanFacts:
+    """The facts with as many epochs as the time that is left allows; counted in steps, which must agree, with all."""
+    if facts.in_steps:
+        return facts
+    return replace(facts, epochs=epochs_in_time(facts, rules.least_epochs(facts.n).value))
 
 
 def measured_costs(

@@ -16,17 +16,18 @@ from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.arm import FrozenAnswer
-from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.ledger import Ledger, kept_epochs
 from headstart.howmuch.plan import WILL, Plan, duration, plan
 from headstart.howmuch.race import RaceOptions, RaceResult, Step, nothing_to_win, race
 from headstart.howmuch.similarity import Similarity
 from headstart.howmuch.verdict import Verdict, judge_race
-from headstart.planning import facts_for
+from headstart.planning import facts_for, in_time
 from headstart.progress import Progress
 from headstart.run import Run
 from headstart.spreading import Spread, spread
 from headstart.training import Ground, Trainer, flip_notes, short_of_memory
 
+RACE = "race"  # folder of finished units in that of the run; forgotten when the run is finished
 LEAST_TIME = 3.0  # seconds below which nothing is even measured
 MARGIN = 1.25  # over a prediction, where the budget is stretched for what was asked for
 
@@ -65,7 +66,7 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
     with terms.clock("plan"):  # imports torch
-        trainer = Trainer(ground, {}, terms.progress.say, budget=terms.config.budget)
+        trainer = Trainer(ground, {}, terms.progress.say)
     with spread(trainer, terms.config.on, terms.run.folder) as workers:
         return _raced(trainer, workers, similarity, frozen, terms)
 
@@ -105,7 +106,9 @@ def _raced(trainer: Trainer, workers: Spread, similarity: Similarity, frozen: Fr
 
 def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Plan, Terms]:
     """The plan, and the terms: what the user asked for by name is trained even when the budget is too short for it."""
-    facts = facts_for(trainer, similarity, terms.config, _allowance(terms))
+    facts = in_time(facts_for(trainer, similarity, terms.config, _allowance(terms)))
+    facts = replace(facts, epochs=kept_epochs(terms.run.folder / RACE, facts.n, facts.epochs))
+    trainer.epochs = facts.epochs
     planned = plan(facts)
     if facts.pinned == "auto" or not planned.arms or any(arm.status == WILL for arm in planned.arms):
         return planned, terms
@@ -173,7 +176,7 @@ def _run(planned: Plan, trainer: Trainer, workers: Spread, frozen: FrozenAnswer,
             f"  {step.arm.key.replace('_', ' ')}: {top1} after fold {step.fold + 1}, {step.left:.0f} {unit} left"
         )
 
-    ledger = Ledger(terms.run.folder / "race", fingerprint(ground, trainer))
+    ledger = Ledger(terms.run.folder / RACE, fingerprint(ground, trainer))
     options = RaceOptions(ledger, tell, workers.ahead, workers.at_once)
     return race(planned, workers.runner, frozen, ground.split.folds, _allowance(terms), options)
 

@@ -79,7 +79,8 @@ class Trainer:
     """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
-    for the user. `budget`: seconds of the whole fit. `elsewhere` does final trainings in place of this process.
+    for the user. `epochs`: how long an arm is trained, by default as long as may pay. `elsewhere` does final trainings
+    in place of this process.
     """
 
     ground: Ground
@@ -87,7 +88,7 @@ class Trainer:
     say: Callable[[str], None]
     flips: tuple[FlipVerdict, ...] = ()
     device: str = "cpu"
-    budget: float = 300.0
+    epochs: int = 0
     elsewhere: Callable[[Arm, IntArray, Any], tuple[Tail, Course] | None] | None = None
     _network: Any = None
     _heads: StartHeads | None = None
@@ -99,6 +100,7 @@ class Trainer:
 
         wait_politely()
         self.device = usable_accelerator() or self.device
+        self.epochs = self.epochs or int(rules.epochs(len(self.ground.material.learn)).value)
 
     @property
     def network(self) -> Any:
@@ -175,11 +177,6 @@ class Trainer:
             blend=version is not None and version.blend,
             seed=self.ground.seed,
         )
-
-    @property
-    def epochs(self) -> int:
-        """How long an arm is trained at most."""
-        return int(rules.epochs(len(self.ground.material.learn), self.budget).value)
 
     def activations(self, cut: int) -> CutCache:
         """The cut cache that holds `cut`; the cuts of the last stages are filled by one pass."""

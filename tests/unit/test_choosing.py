@@ -82,3 +82,14 @@ def test_every_picture_must_be_affordable_too(other, monkeypatch, left, used):
     ground, (tried,) = choosing.choose_backbone(first, left, Silent())
     assert ground.backbone.name == used
     assert ("every picture would take" in tried.why) == (used == "first")
+
+
+@pytest.mark.parametrize(("strength", "larger"), [(0.4, "not tried"), (3.0, "run")])
+def test_a_larger_one_is_tried_only_after_one_that_was_ahead(other, monkeypatch, strength, larger):
+    listed = [{"name": name, "installed": True} for name in ("first", "other", "larger")]
+    monkeypatch.setattr(choosing, "available", lambda: listed)
+    monkeypatch.setattr(choosing, "_affordable", lambda ground, name, n, room: ("", SimpleNamespace(name=name)))
+    other["vectors"] = vectors(strength, 1 if strength < 1 else 2)
+    _, (tried, last) = choosing.choose_backbone(ground_of(vectors(0.4, 1)), 300.0, Silent())
+    assert (tried.status, last.status) == ("run", larger)
+    assert ("other was not ahead" in last.why) == (larger == "not tried")

@@ -45,7 +45,11 @@ def test_what_the_user_asked_for_is_kept() -> None:
 @pytest.mark.parametrize(("n", "epochs"), [(1, 20), (32, 20), (300, 16), (600, 8), (800, 6), (100_000, 6)])
 def test_epochs_are_some_300_steps_within_bounds(n: int, epochs: int) -> None:
     assert rules.epochs(n).value == epochs
-    assert 6 <= rules.epochs(n, 120.0).value <= epochs
+    assert 2 <= rules.least_epochs(n).value <= epochs
+
+
+def test_the_fewest_epochs_show_some_1500_pictures() -> None:
+    assert [rules.least_epochs(n).value for n in (10, 200, 600, 1000, 100_000)] == [4, 4, 3, 2, 2]
 
 
 @pytest.mark.parametrize(("n", "batch"), [(2, 4), (24, 4), (60, 10), (192, 16), (1999, 16), (2000, 32), (10_000, 32)])

@@ -16,6 +16,23 @@ from headstart.howmuch.arm import Arm, FoldResult
 from headstart.run import write_file
 
 VERSION = 1
+EPOCHS = "epochs.json"
+
+
+def kept_epochs(folder: Path, n: int, planned: int) -> int:
+    """Epochs of the units in `folder`: those that a killed race of n pictures had planned, else `planned`, kept now.
+
+    What fits into the time is measured anew when a race goes on; units of another length would not be read back.
+    """
+    try:
+        kept = json.loads((folder / EPOCHS).read_bytes())
+        if kept["n"] == n and int(kept["epochs"]) > 0:
+            return int(kept["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / EPOCHS, json.dumps({"n": n, "epochs": planned}).encode())
+    return planned
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The plan: which arms are worth trying, in which order and why, and what each would take. Orders, never vetoes.
 
 The order comes from the cs231n quadrants (size x similarity): near and small: hardly anything; near and large: through;
-far and small: the last stages; far and large: deep. What cannot be judged on two folds in time comes later.
+far and small: the last stages; far and large: deep. Every amount is begun before another rate of the first ones; what
+cannot be judged on enough folds in time comes after all that can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -36,6 +37,7 @@ FIRST: Mapping[str, tuple[Amount, ...]] = {
 CANNOT_TIER = 3
 COMFORTABLE = 0.75  # share of the time left that two folds of an arm and its final training may take
 FEWEST = 2  # folds: with fewer there is seldom enough evidence to prefer an arm to the frozen head
+ENOUGH = 500  # pictures of one fold on which an arm can be told from the frozen head
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,35 @@ def plan(facts: PlanFacts) -> Plan:
     if facts.pinned != "auto":
         amounts = [a for a in amounts if a == facts.pinned]
     first = _first(amounts, facts)
-    arms = [arm for arm in _arms(_by_distance(amounts, first), first, facts)]
+    first_rates, other_rates = _arms(_by_distance(amounts, first), first, facts)
+    ordered = _by_tier(first_rates, facts, 0, 1) + _by_tier(other_rates, facts, 0, 1)
+    ordered += _by_tier(first_rates + other_rates, facts, 2, CANNOT_TIER)
     if "scratch" in facts.costs and facts.pinned in ("auto", "scratch"):
-        arms.append(Arm("scratch", RATES["scratch"][0], why="a reference: what the head start bought"))
-    tiers = [(_tier(p, facts), at, p) for at, p in enumerate(_planned(arm, facts) for arm in arms)]
-    ordered = [p for _, _, p in sorted(tiers, key=lambda t: (t[2].arm.train == "scratch", t[0], t[1]))]
+        scratch = Arm("scratch", RATES["scratch"][0], why="a reference: what the head start bought")
+        ordered.append(_planned(scratch, facts))
     return Plan(tuple(ordered), facts.folds, facts.repeats, facts.epochs, _why(first, facts), facts.pinned)
+
+
+def epochs_in_time(facts: PlanFacts, least: int) -> int:
+    """As many epochs, from `least` to those of the facts, as let the last stages be compared in the time that is left.
+
+    Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Rate
+    and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
+    """
+    pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
+    stages = pinned if facts.pinned != "auto" else [a for a in facts.costs if a.startswith("last-")]
+    for epochs in range(facts.epochs, least, -1):
+        planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
+        dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
+        others = sum(p.unit.seconds for p in planned if p is not dearest)
+        if dearest is None or _to_be_chosen(dearest, facts) + others <= COMFORTABLE * facts.left:
+            return epochs
+    return min(least, facts.epochs)
+
+
+def fewest_folds(n: int, folds: int) -> int:
+    """Folds on which an arm has to be judged before it can be expected to be told from the frozen head."""
+    return 1 if n / folds >= ENOUGH else min(FEWEST, folds)
 
 
 def named(arm: Arm) -> str:
@@ -191,8 +216,15 @@ def _by_distance(amounts: Sequence[Amount], first: Amount | None) -> list[Amount
     return sorted(rising, key=lambda a: (abs(rising.index(a) - at), amount_order(a)))
 
 
-def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> list[Arm]:
-    """Every amount with its likeliest rate, then a fresh head on far data, then the other rates."""
+def _by_tier(arms: Sequence[Arm], facts: PlanFacts, least: int, most: int) -> list[PlannedArm]:
+    """Those of the tiers from `least` to `most`, the lower tiers first, else in their order."""
+    planned = [_planned(arm, facts) for arm in arms]
+    tiers = [(_tier(p, facts), at) for at, p in enumerate(planned)]
+    return [planned[at] for tier, at in sorted(tiers) if least <= tier <= most]
+
+
+def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> tuple[list[Arm], list[Arm]]:
+    """Every amount with its likeliest rate, and a fresh head on far data; and the other rates."""
     rounds: list[list[Arm]] = [[], [], []]
     for train in amounts:
         widths = (facts.extra_layers or EXTRA_LAYERS) if train == "extra" else ()
@@ -206,7 +238,7 @@ def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> 
         rate = max(r for r in _rates(train) if r is not None)
         why = "far from the source a head that starts small can lead the network further"
         fresh = [Arm(train, rate, fresh=True, extra_layers=facts.extra_layers, why=why)]
-    return rounds[0] + fresh + rounds[1] + rounds[2]
+    return rounds[0] + fresh, rounds[1] + rounds[2]
 
 
 def _rates(train: Amount) -> tuple[float | None, ...]:
@@ -267,12 +299,14 @@ def _steps(pictures: float, facts: PlanFacts) -> int:
 
 
 def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
-    """0: two folds and the final training fit into three quarters of the time; 1: into all; 2: one fold; 3: nothing."""
+    """0: the fewest folds and the final training fit into three quarters of the time; 1: into all; 2: one; 3: none."""
+    enough = _to_be_chosen(planned, facts)
+    if enough <= facts.left:
+        return 0 if enough <= COMFORTABLE * facts.left else 1
+    return 2 if _to_be_chosen(planned, facts, 1) <= facts.left else CANNOT_TIER
 
-    def amount(folds: int) -> float:
-        cost = planned.unit * folds + planned.once + planned.refit
-        return float(cost.steps) if facts.in_steps else cost.seconds
 
-    if amount(min(FEWEST, facts.folds)) <= facts.left:
-        return 0 if amount(min(FEWEST, facts.folds)) <= COMFORTABLE * facts.left else 1
-    return 2 if amount(1) <= facts.left else CANNOT_TIER
+def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int | None = None) -> float:
+    """Seconds or steps for `folds` (by default the fewest that tell something) and the final training."""
+    cost = planned.unit * (folds or fewest_folds(facts.n, facts.folds)) + planned.once + planned.refit
+    return float(cost.steps) if facts.in_steps else cost.seconds

@@ -18,14 +18,13 @@ from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit
 from headstart.howmuch.lane import ArmRun, Lane
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.plan import Plan, duration, named
+from headstart.howmuch.plan import Plan, duration, fewest_folds, named
 from headstart.howmuch.score import Score, frozen_on, ranked
 
 IntArray = NDArray[np.integer]
 
 ROOMY = 0.5  # share of the time left within which arms are judged in full rather than halved away
 STARTS = 0.5  # share of the time left that first folds may take even where the best arm cannot be judged in full then
-FEWEST = 2  # folds for which the best arm keeps its time in any case
 ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
 PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
 SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
@@ -113,6 +112,7 @@ class _Race:
         parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
         self._units = [(r, f) for r, of_repeat in enumerate(parts) for f in of_repeat]
         self._once_through = len(parts[0]) if parts else 0
+        self._fewest = fewest_folds(folds.shape[1], max(1, self._once_through))
 
     def run(self) -> str:
         """All rungs; why it ended."""
@@ -165,8 +165,8 @@ class _Race:
     def _first_rung(self) -> bool:
         """The first fold of every arm that fits, in the order of the plan; the best one so far can still be judged.
 
-        In full where half of the time went into first folds, else on two: a dear arm that was never begun can
-        never win, while the last folds of a cheap one tell little. Whether any was started.
+        In full where half of the time went into first folds, else on the fewest that tell something: a dear arm that
+        was never begun can never win, while the last folds of a cheap one tell little. Whether any was started.
         """
         waiting = [lane for lane in self._racing if lane.alive and not lane.units]
         starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
@@ -181,7 +181,7 @@ class _Race:
             if alive and not self._free(lane):
                 best = self._order(alive)[0]
                 early = self._allowance.left() - self._unit(lane) >= starts
-                finish = self._unit(best) * max(0, (FEWEST if early else self._once_through) - len(best.units))
+                finish = self._unit(best) * max(0, (self._fewest if early else self._once_through) - len(best.units))
                 possible = not early or self._allowance.fits(finish + self._refits(best))
                 if possible and not self._allowance.fits(need + finish):
                     lane.why, self._late = "the time that is left goes into judging what was tried", True

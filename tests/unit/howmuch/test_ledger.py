@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.howmuch.arm import Arm, FoldResult
-from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.ledger import Ledger, kept_epochs
 
 ARM = Arm("last-1", 1e-3, backbone="net/one")
 
@@ -68,3 +68,12 @@ def test_a_pickle_is_not_opened(tmp_path):
     ledger = Ledger(tmp_path, "f")
     np.savez(ledger.path(ARM, 0, 0), facts=np.array([{"a": 1}], dtype=object))
     assert ledger.read(ARM, 0, 0) is None
+
+
+def test_a_race_that_goes_on_keeps_its_epochs(tmp_path):
+    folder = tmp_path / "race"
+    assert kept_epochs(folder, 600, 4) == 4
+    assert kept_epochs(folder, 600, 7) == 4, "more time is left when vectors come from the cache"
+    assert kept_epochs(folder, 700, 7) == 7, "other pictures"
+    (folder / "epochs.json").write_text("{")
+    assert kept_epochs(folder, 600, 5) == 5

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from headstart.howmuch.arm import amount_order
-from headstart.howmuch.plan import CANNOT, WILL, AmountCost, PlanFacts, duration, plan
+from headstart.howmuch.plan import CANNOT, WILL, AmountCost, PlanFacts, duration, epochs_in_time, fewest_folds, plan
 
 SPEED = {"norms": 100, "last-1": 1400, "last-2": 400, "last-3": 250, "all": 80, "extra": 5000, "scratch": 80}
 COSTS = {train: AmountCost(1 / speed, 0.3 / speed) for train, speed in SPEED.items()}
@@ -130,3 +130,32 @@ def test_the_likeliest_rate_of_every_amount_comes_before_second_rates():
 )  # fmt: skip
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_epochs_are_as_many_as_let_the_stages_be_compared_in_time():
+    found = [epochs_in_time(replace(FACTS, left=left), 3) for left in (1e6, 90, 70, 1)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] == FACTS.epochs and found[-1] == 3 and len(set(found)) > 2
+    for left in (70, 90):
+        facts = replace(FACTS, left=left, epochs=epochs_in_time(replace(FACTS, left=left), 3))
+        stages = {p.arm.train: p for p in plan(facts).arms if p.arm.train.startswith("last-")}
+        assert {p.status for p in stages.values()} == {WILL}
+        last = stages["last-3"]
+        assert sum(p.unit.seconds for p in stages.values()) + last.unit.seconds + last.refit.seconds <= 0.75 * left
+
+
+def test_fewer_epochs_only_where_what_is_raced_needs_them():
+    assert epochs_in_time(replace(FACTS, left=100, pinned="last-1"), 3) == FACTS.epochs
+    assert epochs_in_time(replace(FACTS, left=100, pinned="all"), 3) < FACTS.epochs
+    for pinned in ("extra", "scratch", "head"):
+        assert epochs_in_time(replace(FACTS, left=1, pinned=pinned), 3) == FACTS.epochs
+    assert epochs_in_time(replace(FACTS, left=1, epochs=2), 3) == 2
+
+
+def test_one_fold_of_many_pictures_is_enough():
+    assert [fewest_folds(n, folds) for n, folds in ((600, 5), (2499, 5), (2500, 5), (900, 1))] == [2, 2, 1, 1]
+    many = replace(FACTS, n=2500, left=1.0)
+    one = plan(many).arms[0]
+    need = next((p.unit + p.once + p.refit).seconds for p in plan(many).arms if p.arm.train == "last-1")
+    assert one.status == CANNOT and need > 1
+    assert {p.arm.train: p.status for p in plan(replace(many, left=need)).arms}["last-1"] == WILL
