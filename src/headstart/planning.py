@@ -175,7 +175,7 @@ def _layers_cost(trainer: Trainer, layers: tuple[int, ...], setup: float) -> Amo
 
     examples = trainer.examples()
     rows = np.arange(min(64, len(examples.labels)))
-    some = Examples(examples.matrix[rows], examples.labels[rows], examples.n_classes, examples.factors)
+    some = Examples(examples.matrix[rows], examples.labels[rows], examples.n_classes, examples.factors, examples.dims)
     began = time.perf_counter()
     train_layers(some, LayerOptions(hidden=layers, epochs=2))
     seconds = (time.perf_counter() - began) / (2 * len(rows))

@@ -249,7 +249,7 @@ class Trainer:
         dims = [depth.dim for depth in ground.backbone.depths]
         factors = np.repeat(evened(depths, dims, 0.5).factors, dims) if len(dims) > 1 else None
         matrix = ground.material.embeddings.matrix(depths, ground.material.learn)
-        return Examples(matrix, ground.material.labels, ground.n_classes, factors)
+        return Examples(matrix, ground.material.labels, ground.n_classes, factors, tuple(dims))
 
     def _layer_options(self, arm: Arm, n: int) -> LayerOptions:
         from headstart.head.layers import LayerOptions

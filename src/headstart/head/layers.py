@@ -35,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as f
 
-from headstart.head.columns import CONSTANT, ROWS
+from headstart.head.columns import CONSTANT, ROWS, divisors
 from headstart.head.layered import MOST_HIDDEN, Dense, LayeredHead
 
 FloatArray = NDArray[np.floating]
@@ -51,13 +51,15 @@ BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 class Examples:
     """What is learned from: features `(n, d)` float16/32, labels `(n,)` in 0..K-1, factor per column `(d,)` or None.
 
-    Factors multiply the standardised columns; they even out the depths (`DepthSet.factors_of`).
+    Factors multiply the standardised columns; they even out the depths (`DepthSet.factors_of`), `dims` wide (by default
+    one).
     """
 
     matrix: FloatArray
     labels: IntArray
     n_classes: int
     factors: FloatArray | None = None
+    dims: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n, d = self.matrix.shape
@@ -301,7 +303,7 @@ def _standard(examples: Examples, rows: IntArray) -> tuple[FloatArray, FloatArra
         squares += ((matrix[rows[start : start + ROWS]].astype(np.float64) - mean) ** 2).sum(axis=0)
     deviation = np.sqrt(squares / len(rows))
     used = deviation > CONSTANT * np.maximum(np.abs(mean), 1e-30)
-    scale = np.where(used, deviation, 1.0)
+    scale = divisors(deviation, np.ones(len(mean)), examples.dims or (len(mean),))
     if not np.isfinite(mean).all() or not np.isfinite(scale).all():
         raise ValueError("features hold values that are not finite")
     factors = np.ones(len(mean)) if examples.factors is None else np.asarray(examples.factors, np.float64)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.head.columns import CONSTANT_IN_FOLD, Columns
+from headstart.head.columns import Columns, divisors
 from headstart.head.linear import LinearHead
 from headstart.head.parallel import each
 
@@ -78,15 +78,18 @@ class Normal:
     priors: FloatArray
 
 
-def normal_of(sums: Sums) -> Normal:
-    """Centre and scale the sums of the training rows; overwrites `sums.products`. A constant column weighs nothing."""
+def normal_of(sums: Sums, scale: FloatArray, dims: Sequence[int]) -> Normal:
+    """Centre and scale the sums of the training rows; overwrites `sums.products`. A constant column weighs nothing.
+
+    `scale` `(d,)` is what the columns were conditioned by, `dims` the width of every depth (`divisors`).
+    """
     mean = sums.total / sums.n
     priors = sums.counts / sums.n
     covariance = sums.products
     covariance /= sums.n
     covariance -= np.outer(mean, mean)
     deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-    scale = np.where(deviation <= CONSTANT_IN_FOLD, 1.0, deviation)
+    scale = divisors(deviation, scale, dims)
     covariance /= scale
     covariance /= scale[:, None]
     cross = (sums.by_class / sums.n - np.outer(mean, priors)) / scale[:, None]
@@ -118,7 +121,7 @@ def cross_validate(
 
         def in_primal(fold: int) -> None:
             held = np.flatnonzero(folds == fold)
-            normal = normal_of(_minus(total, sums_of(picked, held, labels, n_classes)))
+            normal = normal_of(_minus(total, sums_of(picked, held, labels, n_classes)), picked.scale, picked.dims)
             for i in primal:
                 chosen = picked.indices([place[depth] for depth in sets[i].depths])
                 part = part_of(normal, chosen, sets[i].factors_of(columns))
@@ -144,7 +147,7 @@ def fit_closed(
     targets = one_hot(labels, n_classes)
     priors = targets.mean(axis=0)
     if columns.d <= columns.n:
-        whole = normal_of(sums_of(columns, rows, labels, n_classes))
+        whole = normal_of(sums_of(columns, rows, labels, n_classes), columns.scale, columns.dims)
         normal = part_of(whole, np.arange(columns.d), factors)
         weights = solve(normal.covariance, normal.cross, penalty)
         mean, scale, cross = normal.mean, normal.scale, normal.cross
@@ -251,7 +254,7 @@ def _standardised(columns: Columns, rows: IntArray, factors: FloatArray) -> tupl
     mean = X.mean(axis=0)
     X -= mean
     deviation = np.sqrt((X**2).mean(axis=0))
-    scale = np.where(deviation <= CONSTANT_IN_FOLD, 1.0, deviation) / factors
+    scale = divisors(deviation, columns.scale, columns.dims) / factors
     X /= scale
     return X, mean, scale
 

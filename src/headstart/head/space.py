@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.head.columns import CONSTANT_IN_FOLD, ROWS, Columns
+from headstart.head.columns import ROWS, Columns, divisors
 from headstart.head.linear import LinearHead
 
 FloatArray = NDArray[np.floating]
@@ -85,7 +85,7 @@ def open_space(columns: Columns, rows: IntArray, factors: FloatArray, rotate: bo
     X -= mean.astype(np.float32)
     variance = np.einsum("ij,ij->j", X, X, dtype=np.float64) / len(X)
     deviation = np.sqrt(variance)
-    scale = np.where(deviation <= CONSTANT_IN_FOLD, 1.0, deviation) / factors
+    scale = divisors(deviation, columns.scale, columns.dims) / factors
     X /= scale.astype(np.float32)
     n, d = X.shape
     if not rotate and 2 * n >= d:

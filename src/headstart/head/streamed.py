@@ -83,7 +83,7 @@ class FoldSums:
         )
         for sums in kept[1:]:
             np.add(whole.products, sums.products, out=whole.products)
-        return normal_of(whole), whole.n
+        return normal_of(whole, self.scale, self.dims), whole.n
 
     def indices(self, depth_set: DepthSet) -> tuple[IntArray, FloatArray]:
         """The columns of a set and their factors `(d_S,)`."""

@@ -13,7 +13,7 @@ from headstart.head.space import open_space
 def sample(n, d, k, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n) % k
-    X = rng.normal(size=(n, d)) * rng.uniform(0.2, 5, d) + rng.normal(size=d)
+    X = rng.normal(size=(n, d)) * rng.uniform(2, 5, d) + rng.normal(size=d)
     X[:, :k] += 1.5 * np.eye(k)[y]
     return X, y
 

@@ -7,14 +7,14 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from headstart.head.columns import columns_of
+from headstart.head.columns import columns_of, divisors
 from headstart.head.ridge import DepthSet, cross_validate, fit_closed
 
 
 def sample(n, dims=(5, 30, 12), k=3, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n) % k
-    matrices = [rng.normal(size=(n, d)) * rng.uniform(0.1, 9, d) + rng.normal(size=d) * 4 for d in dims]
+    matrices = [rng.normal(size=(n, d)) * rng.uniform(3, 9, d) + rng.normal(size=d) * 4 for d in dims]
     for m in matrices:
         m[:, : k - 1] += 2.0 * (y[:, None] == np.arange(k - 1))
     return matrices, y, np.random.default_rng(seed + 1).permutation(np.arange(n) % 4)
@@ -127,3 +127,24 @@ def test_a_class_absent_from_a_training_side_stays_finite():
 def test_not_finite_features_are_refused():
     with pytest.raises(ValueError, match="finite"):
         columns_of([np.array([[1.0, np.nan], [0.0, 1.0]])])
+
+
+def test_what_varies_less_than_its_depth_is_divided_by_a_share_of_the_typical_deviation():
+    deviation = np.array([3.0, 4.0, 5.0, 1e-5, 0.0, 1e-3, 1e-3])
+    found = divisors(deviation, np.ones(7), (5, 2))
+    typical = np.sqrt((9 + 16 + 25 + 1e-10) / 4)
+    np.testing.assert_allclose(found, [3, 4, 5, 0.3 * typical, 0.3 * typical, 1e-3, 1e-3])
+    scale = np.array([2.0, 1.0, 0.5, 1e-5, 1.0, 3.0, 1e-3])
+    np.testing.assert_allclose(divisors(deviation / scale, scale, (5, 2)) * scale, found)
+    assert divisors(np.zeros(2), np.array([7.0, 1.0]), (2,)).tolist() == [1, 1], "all constant"
+
+
+@pytest.mark.parametrize("n", [24, 200])
+def test_a_channel_that_is_as_good_as_dead_does_not_decide_about_a_picture_that_shows_it(n):
+    matrices, y, _ = sample(n)
+    plain = fit_closed(columns_of(matrices), y, 3, np.ones(47), "lda", 0.1)
+    dead = 1e-3 * np.random.default_rng(5).normal(size=(n, 1))
+    with_it = fit_closed(columns_of([*matrices[:2], np.hstack([matrices[2], dead])]), y, 3, np.ones(48), "lda", 0.1)
+    shown = np.concatenate(matrices, axis=1)[:5]
+    change = with_it.logits(np.hstack([shown, np.full((5, 1), 3.0)])) - plain.logits(shown)
+    assert np.abs(change).max() < 1.0
