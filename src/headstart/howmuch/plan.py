@@ -224,7 +224,7 @@ def _by_tier(arms: Sequence[Arm], facts: PlanFacts, least: int, most: int) -> li
 
 
 def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> tuple[list[Arm], list[Arm]]:
-    """Every amount with its likeliest rate, and a fresh head on far data; and the other rates."""
+    """Every amount with its likeliest rate; and the other rates, with a fresh head on far data between them."""
     rounds: list[list[Arm]] = [[], [], []]
     for train in amounts:
         widths = (facts.extra_layers or EXTRA_LAYERS) if train == "extra" else ()
@@ -238,7 +238,7 @@ def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> 
         rate = max(r for r in _rates(train) if r is not None)
         why = "far from the source a head that starts small can lead the network further"
         fresh = [Arm(train, rate, fresh=True, extra_layers=facts.extra_layers, why=why)]
-    return rounds[0] + fresh, rounds[1] + rounds[2]
+    return rounds[0], rounds[1] + fresh + rounds[2]
 
 
 def _rates(train: Amount) -> tuple[float | None, ...]:
