@@ -141,7 +141,8 @@ def test_walls_that_give_the_classes_away_are_found(
 
 def test_flipped_labels_are_named(tmp_path: Path, lite0: Backbone) -> None:
     samples = patterns(tmp_path, per_class=100)
-    flipped = np.array([5, 33, 47, 107, 120])
+    # 4 %: two patterns that are told apart equally well everywhere could also be a classifier that is 97 % sure
+    flipped = np.array([5, 33, 47, 60, 107, 120, 150, 177])
     labels = samples.labels.copy()
     labels[flipped] = 1 - labels[flipped]
     for touched, wanted in ((samples, set()), (replace(samples, labels=labels), set(flipped.tolist()))):
