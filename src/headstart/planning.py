@@ -142,6 +142,11 @@ def measured_costs(
             if 2 * n * trainer.epochs * guess.train_seconds > allowance.left():  # one fold and the final training
                 trainer.precision[amount], found[amount] = shapes.precisions[0], guess
                 continue
+        if (
+            amount == "all" and "norms" in found
+        ):  # the same passes: at most a fifth slower (benchmarks/training_speed.py)
+            trainer.precision[amount], found[amount] = trainer.precision["norms"], found["norms"]
+            continue
         try:
             cost = measure_training(trainer.network, amount, ground.start.depths, shapes, ground.n_classes)
         except (MemoryError, RuntimeError):

@@ -231,3 +231,15 @@ def test_ticks_are_round_and_inside() -> None:
 def test_a_long_name_is_cut_and_isolated() -> None:
     assert svg.shortened("a\nb", 9) == "\u2068a\\nb\u2069"
     assert svg.shortened("x" * 50, 10) == "\u2068" + "x" * 9 + "…\u2069"
+
+
+@pytest.mark.parametrize("top1", np.linspace(0.5, 1.0, 26))
+def test_guessing_and_this_classifier_stand_apart(top1: float) -> None:
+    made = result()
+    made["accuracy"] |= {"baseline": 0.5, "top1": float(top1), "low": float(top1) - 0.05, "high": min(1.0, top1 + 0.05)}
+    chart = ruler(made)
+    assert chart is not None
+    for drawing in chart.drawings:
+        (mine,) = [t for t in texts(drawing.text) if t[3] == "this classifier"]
+        (guessing,) = [t for t in texts(drawing.text) if t[3] == "guessing"]
+        assert guessing[2] != mine[2] or mine[0] - guessing[1] >= 12, "a gap as wide as two letters"

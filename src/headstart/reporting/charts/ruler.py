@@ -6,6 +6,9 @@ from headstart.reporting.charts import svg
 from headstart.reporting.charts.svg import Chart, Scale, Table
 from headstart.reporting.words import JSON, interval, percent
 
+GUESSING, MINE = "guessing", "this classifier"
+GAP = 16.0  # pixels between the two words; the second is bold
+
 
 def ruler(result: JSON) -> Chart | None:
     """None when nothing could be held out."""
@@ -45,11 +48,11 @@ def _draw(width: float, accuracy: JSON, test: JSON | None) -> tuple[float, list[
     right = x(accuracy["top1"])
     mine = min(right, width - 44)
     # Where the two words would meet, the baseline's goes below the line's figures.
-    above = base < mine - 76
-    parts.append(svg.text(max(base, 30), y - 16 if above else y + 38, "guessing", "t", "middle"))
+    above = max(base, 30) < mine - 0.5 * svg.width_of(GUESSING + MINE) - GAP
+    parts.append(svg.text(max(base, 30), y - 16 if above else y + 38, GUESSING, "t", "middle"))
     parts.append(svg.line(x(accuracy["low"]), y, x(accuracy["high"]), y, "bar chosen thick"))
     parts.append(svg.dot(right, y, 6.5, "point chosen", percent(accuracy["top1"])))
-    parts.append(svg.text(mine, y - 16, "this classifier", "t me", "middle"))
+    parts.append(svg.text(mine, y - 16, MINE, "t me", "middle"))
     if test:
         parts.append(svg.dot(x(test["top1"]), y, 4.5, "point hollow", f"test part: {percent(test['top1'])}"))
     return (62.0 if above else 78.0), parts
