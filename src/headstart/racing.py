@@ -15,10 +15,11 @@ from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.howmuch.allowance import Allowance
-from headstart.howmuch.arm import FrozenAnswer
+from headstart.howmuch.arm import FrozenAnswer, nothing_to_win
+from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.ledger import Ledger, kept_epochs
 from headstart.howmuch.plan import WILL, Plan, duration, plan
-from headstart.howmuch.race import RaceOptions, RaceResult, Step, nothing_to_win, race
+from headstart.howmuch.race import RaceOptions, Step, race
 from headstart.howmuch.similarity import Similarity
 from headstart.howmuch.verdict import Verdict, judge_race
 from headstart.planning import facts_for, in_time

@@ -39,6 +39,9 @@ def in_words(train: Amount) -> str:
     return words.get(train) or f"the last {amount_order(train) - 2} stages"
 
 
+HOPELESS = 2  # wrong answers of the frozen head up to which even an arm without any could not be told from it
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way of training more than a new head.
@@ -108,3 +111,11 @@ class FrozenAnswer:
     what: str = ""
     seconds: float = 0.0
     figures: tuple[float, float, float] | None = None
+
+
+def nothing_to_win(answer: FrozenAnswer) -> str | None:
+    """Why no arm could be told from the frozen head, however good; None where one could."""
+    wrong = int((answer.logits.argmax(axis=1) != answer.labels)[answer.judged].sum())
+    if wrong > HOPELESS:
+        return None
+    return f"the new head leaves nothing to win: {wrong} of {int(answer.judged.sum())} pictures are wrong"

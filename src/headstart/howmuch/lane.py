@@ -42,6 +42,20 @@ class ArmRun:
         return self.planned.arm
 
 
+@dataclass(frozen=True)
+class RaceResult:
+    """Every arm of the plan with what it reached; `ended`: why the race ended, in words.
+
+    `prediction_error`: mean of |measured / predicted - 1| over units, or None. `seconds`: wall seconds of the units.
+    """
+
+    runs: tuple[ArmRun, ...]
+    ended: str
+    interrupted: bool
+    seconds: float
+    prediction_error: float | None
+
+
 class Lane:
     """One arm while the race runs."""
 

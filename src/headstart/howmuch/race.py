@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from headstart import interrupts
 from headstart.evaluation.intervals import paired_standard_error
 from headstart.howmuch.allowance import Allowance, Cost
-from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit
-from headstart.howmuch.lane import ArmRun, Lane
+from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit, nothing_to_win
+from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.plan import Plan, duration, fewest_folds, named
 from headstart.howmuch.score import Score, frozen_on, ranked
@@ -28,7 +28,6 @@ STARTS = 0.5  # share of the time left that first folds may take even where the 
 ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
 PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
 SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
-HOPELESS = 2  # wrong answers of the frozen head up to which even an arm without any could not be told from it
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,6 @@ class RaceOptions:
     tell: Callable[[Step], None] | None = None
     ahead: Callable[[list[tuple[Arm, int, int]]], None] | None = None
     at_once: int = 1
-
-
-@dataclass(frozen=True)
-class RaceResult:
-    """Every arm of the plan with what it reached; `ended`: why the race ended, in words.
-
-    `prediction_error`: mean of |measured / predicted - 1| over units, or None. `seconds`: wall seconds of the units.
-    """
-
-    runs: tuple[ArmRun, ...]
-    ended: str
-    interrupted: bool
-    seconds: float
-    prediction_error: float | None
 
 
 def race(
@@ -105,8 +90,10 @@ class _Race:
         self._allowance, self._options = allowance, options
         self._lanes = [Lane(planned) for planned in plan.arms]
         self._racing = [x for x in self._lanes if x.arm.train != "scratch" or plan.pinned == "scratch"]
+        trains = [x.arm.train for x in self._racing]
+        self._likeliest = [x for at, x in enumerate(self._racing) if x.arm.train not in trains[:at]]
         self._prepared: set[str] = set()  # amounts whose cut cache is filled
-        self._late = False
+        self._late, self._waited = False, False
         self._at_once = 1 if allowance.in_steps else self._options.at_once
         self._seconds, self._interrupts = 0.0, interrupts.asked()
         parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
@@ -163,13 +150,27 @@ class _Race:
             done = target
 
     def _first_rung(self) -> bool:
-        """The first fold of every arm that fits, in the order of the plan; the best one so far can still be judged.
+        """The first fold of every arm that fits: every amount at its likeliest rate, then other rates of it.
+
+        Where the likeliest rate was dropped the others wait until all else is judged. Whether any was started.
+        """
+        waiting = [lane for lane in self._racing if lane.alive and not lane.units]
+        starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
+        begun = self._begin([x for x in waiting if x in self._likeliest], starts)
+        dropped = {x.arm.train for x in self._racing if x.units and not x.alive and not self._waited}
+        others = [x for x in waiting if x not in self._likeliest]
+        for lane in others:
+            lane.why = "the likeliest rate of it is behind beyond noise" if lane.arm.train in dropped else ""
+        begun |= self._begin([x for x in others if x.arm.train not in dropped], starts)
+        self._waited = True
+        return begun
+
+    def _begin(self, waiting: list[Lane], starts: float) -> bool:
+        """The first fold of those that fit, in this order; the best one so far can still be judged.
 
         In full where half of the time went into first folds, else on the fewest that tell something: a dear arm that
         was never begun can never win, while the last folds of a cheap one tell little. Whether any was started.
         """
-        waiting = [lane for lane in self._racing if lane.alive and not lane.units]
-        starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
         costs = np.cumsum([self._unit(lane) for lane in waiting]) / self._at_once + self._refits(*waiting)
         self._announce(waiting[: sum(self._allowance.fits(cost) for cost in costs)], 1)
         for lane in waiting:
@@ -188,6 +189,8 @@ class _Race:
                     continue
             lane.why = ""
             self._step(lane)
+            if lane.alive:
+                self._drop_beaten([lane], 1)
         return any(lane.units or not lane.alive for lane in waiting)
 
     def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
@@ -323,14 +326,6 @@ class _Race:
             f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))} and the final training "
             f"{duration(self._allowance.seconds(lane.kind, refit))}: more than was left"
         )
-
-
-def nothing_to_win(answer: FrozenAnswer) -> str | None:
-    """Why no arm could be told from the frozen head, however good; None where one could."""
-    wrong = int((answer.logits.argmax(axis=1) != answer.labels)[answer.judged].sum())
-    if wrong > HOPELESS:
-        return None
-    return f"the new head leaves nothing to win: {wrong} of {int(answer.judged.sum())} pictures are wrong"
 
 
 def _beaten(own: NDArray[np.floating], other: NDArray[np.floating], groups: IntArray | None) -> bool:

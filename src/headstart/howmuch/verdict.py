@@ -17,8 +17,7 @@ from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.intervals import Z95, accuracy_interval, paired_standard_error
 from headstart.howmuch.arm import Amount, Arm, FrozenAnswer, amount_order
 from headstart.howmuch.better import Better, Scores, better
-from headstart.howmuch.lane import ArmRun
-from headstart.howmuch.race import RaceResult
+from headstart.howmuch.lane import ArmRun, RaceResult
 from headstart.howmuch.score import Score, Version, frozen_on, ranked
 from headstart.howmuch.wording import sentence
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from headstart.howmuch.arm import FrozenAnswer
 from headstart.howmuch.better import Better
-from headstart.howmuch.lane import ArmRun
+from headstart.howmuch.lane import ArmRun, RaceResult
 from headstart.howmuch.plan import duration, named
-from headstart.howmuch.race import RaceResult
 from headstart.howmuch.score import Score, frozen_on
 
 Told = tuple[tuple[float, float, float], bool, str]

@@ -40,11 +40,29 @@ def test_arms_that_are_beaten_beyond_noise_get_no_more_folds_however_much_time_t
     assert max(r.units for r in found.runs) == 5
 
 
-def test_every_arm_starts_on_the_same_fold_in_the_order_of_the_plan():
+def test_every_amount_starts_on_the_same_fold_in_the_order_of_the_plan_then_its_other_rates():
     world = World()
     plan = world.plan(FOUR)
     start(world, plan)
-    assert world.log[:12] == [(p.arm.key, 0, 0) for p in plan.arms]
+    likeliest = [next(p.arm.key for p in plan.arms if p.arm.train == amount) for amount in FOUR]
+    others = [p.arm.key for p in plan.arms if p.arm.key not in likeliest]
+    assert world.log[:12] == [(key, 0, 0) for key in likeliest + others]
+
+
+def test_other_rates_of_an_amount_that_is_far_behind_wait_for_all_else():
+    world = World(n=600, gains={"all": -0.2})
+    plan = world.plan(("all", "last-1", "last-2"))
+    found = start(world, plan)
+    first, *rest = [p.arm.key for p in plan.arms if p.arm.train == "all"]
+    status = {r.arm.key: r for r in found.runs}
+    assert (status[first].status, status[first].units) == ("stopped", 1)
+    begun = [key for key, _, _ in world.log]
+    judged = [at for at, (_, _, fold) in enumerate(world.log) if fold == 4]
+    assert all(begun.index(key) > judged[0] for key in rest), "when the others were judged"
+    short = World(n=600, gains={"all": -0.2})
+    found = start(short, plan, short.clock(7))
+    status = {r.arm.key: r for r in found.runs}
+    assert {(status[key].status, status[key].units) for key in rest} == {("not tried", 0)}
 
 
 @pytest.mark.parametrize("total", [0.5, 2.0, 3.0, 8.0, 20.0, 45.0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headstart.howmuch.allowance import Allowance
+from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.race import RaceOptions, RaceResult, race
+from headstart.howmuch.race import RaceOptions, race
 from race_world import World
 
 AMOUNTS = ("last-1", "last-2", "all")

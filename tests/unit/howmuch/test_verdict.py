@@ -10,7 +10,8 @@ import pytest
 
 from headstart.howmuch import better as better_module
 from headstart.howmuch.arm import Arm, FoldResult
-from headstart.howmuch.race import RaceResult, race
+from headstart.howmuch.lane import RaceResult
+from headstart.howmuch.race import race
 from headstart.howmuch.verdict import candidates_json, judge_race
 from race_world import World
 
