@@ -15,7 +15,7 @@ ROWS = 1024  # one block of 2,064 float64 columns: 17 MB
 CONSTANT = 1e-8  # a deviation below this share of the mean is rounding, not a feature
 ROUNDING = 1e-7  # of the deviation of all rows: what is less in some rows is rounding of float32 sums
 # Share of its depth's typical deviation by which a feature is divided that varies less. By hand, with 5 and 20 pictures
-# per class of three sets, 0.1 to 1 are level. With none, the head that fine-tuning starts from on 200 handwritten digits
+# per class of three sets, 0.1 to 1 are level. With none, the head that fine-tuning starts from on 200 written digits
 # had 89.8 % of new ones right at a log-loss of 0.94; with it 93.3 % at 0.26
 LEAST = 0.3
 
