@@ -36,7 +36,7 @@ SHARE = 0.1  # of the time left that looking through one more backbone may take
 MOVE = 0.5  # of it that seeing everything with the better one may take
 PREPARING = 3.0  # seconds that the first use of a packaged backbone takes
 P_BETTER = 0.9  # as for any other way of spending more
-# P(better) below which no larger backbone is tried: so it was for Lite1 in four of ten draws of up to 600 pictures, and
+# P(better) below which no larger backbone is tried: so it was for Lite1 in four of ten draws, by hand, and
 # Lite2 reached P_BETTER in none of the four, in two of the other six
 AHEAD = 0.7
 

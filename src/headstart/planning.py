@@ -142,9 +142,7 @@ def measured_costs(
             if 2 * n * trainer.epochs * guess.train_seconds > allowance.left():  # one fold and the final training
                 trainer.precision[amount], found[amount] = shapes.precisions[0], guess
                 continue
-        if (
-            amount == "all" and "norms" in found
-        ):  # the same passes: at most a fifth slower (benchmarks/training_speed.py)
+        if amount == "all" and "norms" in found:  # the same passes, norms a fifth slower at most
             trainer.precision[amount], found[amount] = trainer.precision["norms"], found["norms"]
             continue
         try:

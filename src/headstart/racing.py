@@ -108,7 +108,8 @@ def _raced(trainer: Trainer, workers: Spread, similarity: Similarity, frozen: Fr
 def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Plan, Terms]:
     """The plan, and the terms: what the user asked for by name is trained even when the budget is too short for it."""
     facts = in_time(facts_for(trainer, similarity, terms.config, _allowance(terms)))
-    facts = replace(facts, epochs=kept_epochs(terms.run.folder / RACE, facts.n, facts.epochs))
+    resumed = terms.config.when_exists == "resume"
+    facts = replace(facts, epochs=kept_epochs(terms.run.folder / RACE, facts.n, facts.epochs, resumed))
     trainer.epochs = facts.epochs
     planned = plan(facts)
     if facts.pinned == "auto" or not planned.arms or any(arm.status == WILL for arm in planned.arms):

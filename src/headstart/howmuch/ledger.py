@@ -19,14 +19,14 @@ VERSION = 1
 EPOCHS = "epochs.json"
 
 
-def kept_epochs(folder: Path, n: int, planned: int) -> int:
-    """Epochs of the units in `folder`: those that a killed race of n pictures had planned, else `planned`, kept now.
+def kept_epochs(folder: Path, n: int, planned: int, resumed: bool) -> int:
+    """Epochs of the units in `folder`: `planned`, kept now; of a `resumed` race of n pictures those it had planned.
 
     What fits into the time is measured anew when a race goes on; units of another length would not be read back.
     """
     try:
         kept = json.loads((folder / EPOCHS).read_bytes())
-        if kept["n"] == n and int(kept["epochs"]) > 0:
+        if resumed and kept["n"] == n and int(kept["epochs"]) > 0:
             return int(kept["epochs"])
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -13,9 +13,16 @@ from headstart.head.space import open_space
 def sample(n, d, k, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n) % k
-    X = rng.normal(size=(n, d)) * rng.uniform(2, 5, d) + rng.normal(size=d)
+    X = rng.normal(size=(n, d)) * rng.uniform(0.2, 5, d) + rng.normal(size=d)
     X[:, :k] += 1.5 * np.eye(k)[y]
     return X, y
+
+
+def floored(X):
+    """Scikit-learn's standardisation, with no column divided by less than 0.3 of the typical deviation."""
+    scaler = StandardScaler().fit(X)
+    scaler.scale_ = np.maximum(scaler.scale_, 0.3 * np.sqrt(scaler.var_.mean()))
+    return scaler
 
 
 def ours(X, y, k, penalty, rotate, rows=None):
@@ -33,7 +40,7 @@ def ours(X, y, k, penalty, rotate, rows=None):
 def test_the_optimum_is_scikit_learns(k, n, d, penalty, rotate):
     X, y = sample(n, d, k)
     head = ours(X, y, k, penalty, rotate)
-    Z = StandardScaler().fit_transform(X)
+    Z = floored(X).transform(X)
     oracle = LogisticRegression(C=1 / (n * penalty), tol=1e-8, max_iter=5000).fit(Z, y)
     weights = head.weights[1:] - head.weights[:1] if k == 2 else head.weights - head.weights.mean(axis=0)
     want = oracle.coef_ if k == 2 else oracle.coef_ - oracle.coef_.mean(axis=0)

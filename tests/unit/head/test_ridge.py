@@ -14,10 +14,18 @@ from headstart.head.ridge import DepthSet, cross_validate, fit_closed
 def sample(n, dims=(5, 30, 12), k=3, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n) % k
-    matrices = [rng.normal(size=(n, d)) * rng.uniform(3, 9, d) + rng.normal(size=d) * 4 for d in dims]
+    matrices = [rng.normal(size=(n, d)) * rng.uniform(0.1, 9, d) + rng.normal(size=d) * 4 for d in dims]
     for m in matrices:
         m[:, : k - 1] += 2.0 * (y[:, None] == np.arange(k - 1))
     return matrices, y, np.random.default_rng(seed + 1).permutation(np.arange(n) % 4)
+
+
+def floored(X, dims):
+    """Scikit-learn's standardisation, with no column divided by less than 0.3 of its depth's typical deviation."""
+    scaler = StandardScaler().fit(X)
+    typical = [np.sqrt(part.mean()) for part in np.split(scaler.var_, np.cumsum(dims)[:-1])]
+    scaler.scale_ = np.maximum(scaler.scale_, 0.3 * np.repeat(typical, dims))
+    return scaler
 
 
 def scores_of(matrices, sets, y, k, folds, penalties):
@@ -44,7 +52,7 @@ def test_out_of_fold_scores_equal_an_explicit_fit_per_fold(n):
         for at, penalty in enumerate(penalties):
             for fold in range(4):
                 train, held = folds != fold, folds == fold
-                scaler = StandardScaler().fit(X[train])
+                scaler = floored(X[train], [matrices[i].shape[1] for i in depth_set.depths])
                 ridge = Ridge(alpha=penalty * train.sum()).fit(
                     scaler.transform(X[train]) * factors, np.eye(3)[y[train]]
                 )
@@ -57,7 +65,7 @@ def test_discriminants_equal_the_textbook_formula(n):
     matrices, y, _ = sample(n, dims=(40,))
     X, penalty = matrices[0], 0.3
     head = fit_closed(columns_of(matrices), y, 3, np.ones(40), "lda", penalty)
-    Z = StandardScaler().fit_transform(X)
+    Z = floored(X, [40]).transform(X)
     means = np.stack([Z[y == k].mean(axis=0) for k in range(3)])
     within = (Z - means[y]).T @ (Z - means[y]) / n + penalty * np.eye(40)
     weights = np.linalg.solve(within, means.T)

@@ -72,8 +72,10 @@ def test_a_pickle_is_not_opened(tmp_path):
 
 def test_a_race_that_goes_on_keeps_its_epochs(tmp_path):
     folder = tmp_path / "race"
-    assert kept_epochs(folder, 600, 4) == 4
-    assert kept_epochs(folder, 600, 7) == 4, "more time is left when vectors come from the cache"
-    assert kept_epochs(folder, 700, 7) == 7, "other pictures"
+    assert kept_epochs(folder, 600, 4, resumed=True) == 4
+    assert kept_epochs(folder, 600, 7, resumed=True) == 4, "more time is left when vectors come from the cache"
+    assert kept_epochs(folder, 700, 7, resumed=True) == 7, "other pictures"
     (folder / "epochs.json").write_text("{")
-    assert kept_epochs(folder, 600, 5) == 5
+    assert kept_epochs(folder, 600, 5, resumed=True) == 5
+    assert kept_epochs(folder, 600, 9, resumed=False) == 9, "overwritten: another budget, nothing to go on with"
+    assert kept_epochs(folder, 600, 3, resumed=True) == 9
