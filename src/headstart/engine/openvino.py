@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from headstart.engine.cores import usable_cores
 from headstart.engine.engine import Outputs, Pixels, T
 
+_making = threading.Lock()
 _MOST_STREAMS = 8  # every stream holds the activations of a batch; beyond this they cost memory and gain nothing
 
 
@@ -35,9 +37,8 @@ class OpenVinoEngine:
         precision: str = "fp32",
         threads: int | None = None,
     ) -> None:
-        openvino = import_openvino()
+        openvino, core = import_openvino(), the_core()
         self.precision = precision
-        core = openvino.Core()
         model = core.read_model(graph, b"") if isinstance(graph, bytes) else core.read_model(str(graph))
         if outputs is not None:
             model = _cut(openvino, model, outputs)
@@ -101,6 +102,22 @@ class OpenVinoEngine:
         return {
             name: np.array(request.get_output_tensor(i).data, dtype=np.float32) for i, name in enumerate(self._names)
         }
+
+
+def the_core() -> Any:
+    """The one OpenVINO core of this process, which lives as long as it does.
+
+    A core gives the thread that compiles a stack for signals, and with the last trace of it goes that stack. Of two
+    cores that do not end in the reverse order of their beginning the second leaves a stack that is gone: the next
+    signal, Ctrl-C for one, is then a segmentation fault (seen with OpenVINO 2026.4 on Linux).
+    """
+    with _making:
+        return _made_core()
+
+
+@cache
+def _made_core() -> Any:
+    return import_openvino().Core()
 
 
 def import_openvino() -> Any:

@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from headstart.engine.openvino import import_openvino
+from headstart.engine.openvino import import_openvino, the_core
 
 
 def openvino_files(model: bytes, metadata: dict[str, str]) -> dict[str, bytes]:
     """`model.xml` and `model.bin` (fp32) of the ONNX file `model`; `metadata` goes under rt_info/headstart."""
     openvino: Any = import_openvino()
-    converted = openvino.Core().read_model(model, b"")
+    converted = the_core().read_model(model, b"")
     for key, value in metadata.items():
         converted.set_rt_info(value, ["headstart", key])
     with tempfile.TemporaryDirectory(prefix="headstart-openvino-") as folder:

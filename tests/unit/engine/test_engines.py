@@ -37,6 +37,25 @@ def test_a_picture_has_the_same_numbers_alone_and_in_company(engine: OpenVinoEng
             np.testing.assert_allclose(alone[name][0], rows[i], atol=1e-4 * np.abs(rows).max())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal stacks")
+def test_ctrl_c_after_two_engines_have_gone_is_no_crash(lite0: Backbone) -> None:
+    told = """
+import gc, signal, sys
+from headstart.engine.openvino import OpenVinoEngine
+first, second = OpenVinoEngine(sys.argv[1]), OpenVinoEngine(sys.argv[1])
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", told, lite0.graph()], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 def test_stream_keeps_order_and_agrees_with_run(engine: OpenVinoEngine, pixels: np.ndarray) -> None:
     parts = [(f"p{i}", pixels[i % 7 : i % 7 + 1 + i % 3]) for i in range(20)]
     results = list(engine.stream(parts))
