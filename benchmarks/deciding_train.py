@@ -25,7 +25,7 @@ ON_DISK = 1 << 30  # of the whole set's beyond this
 AGREE = 0.02  # of the largest logit: exported graph against torch
 
 TRAINING = ("finetune.loop", "finetune.tail", "finetune.cutcache", "finetune.flips", "finetune.views")
-TRAINING = (*TRAINING, "howmuch.start", "backbone.graph_weights")
+TRAINING = (*TRAINING, "howmuch.start", "backbone.graph_weights", "nearness")
 PROBING = ("howmuch.probe", "data.split", "backbone.network")
 
 
@@ -179,6 +179,13 @@ class Lessons:
         return self.ready.material.matrices(self.ready.material.learn)
 
     @cached_property
+    def place(self):
+        """How similar the pictures are to the source: near, middle or far."""
+        from headstart.nearness import similarity_of
+
+        return similarity_of(self.ready.material, self.whole.backbone, self.probed).place
+
+    @cached_property
     def start(self):
         """The head that training starts from."""
         from headstart.howmuch.start import start_candidate
@@ -220,6 +227,7 @@ class Lessons:
         return (depth,), alone.head, _told(alone.chosen)
 
     def _trained(self, train, rate):
+        from headstart import rules
         from headstart.finetune.loop import DivergedError, Lesson
         from headstart.finetune.loop import train as run
         from headstart.finetune.memory import keep_memory
@@ -229,14 +237,16 @@ class Lessons:
 
         labels, depths = np.asarray(self.ready.material.labels), self.start.candidate.depths
         learned, rows = self.learned, np.arange(len(labels))
-        tail = Tail(self.whole.network, train, depths, self.start.of(None), self.seed)
+        tail = Tail(self.whole.network, train, depths, self.start.softened(None), self.seed)
         if tail.cut == PIXELS:
             keep_memory()
         facts = {"start": _told(self.start.candidate), "views": [v.flip for v in learned.views(tail.cut)]}
+        facts["similarity"] = self.place
         facts["precision"] = precisions("cpu")[0]
         started = time.perf_counter()
         try:
-            recipe = Recipe(rate, EPOCHS, precision=precisions("cpu")[0], seed=self.seed)
+            decay = rules.layer_decay(self.place).value
+            recipe = Recipe(rate, EPOCHS, layer_decay=decay, precision=precisions("cpu")[0], seed=self.seed)
             course = run(tail, Lesson(learned, labels, rows, rows[:0]), recipe)
         except DivergedError as error:
             return None, {**facts, "failed": str(error)}  # right nowhere

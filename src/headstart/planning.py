@@ -55,7 +55,7 @@ def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -
     if why_in_torch(ground.backbone) is not None and config.train == "auto" and not config.extra_layers:
         told["lines"] = [f"{ground.backbone.name} runs in torch: only a new head will be trained"]
     elif ground.split.count and config.train != "head":
-        trainer = Trainer(ground, {}, progress.say)
+        trainer = Trainer(ground, {}, progress.say, seen.similarity.place)
         with clock("plan"):
             progress.start("plan")
             steps, budget = config.steps, config.budget

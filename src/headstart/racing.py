@@ -67,7 +67,7 @@ def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms:
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
     with terms.clock("plan"):  # imports torch
-        trainer = Trainer(ground, {}, terms.progress.say)
+        trainer = Trainer(ground, {}, terms.progress.say, similarity.place)
     with spread(trainer, terms.config.on, terms.run.folder) as workers:
         return _raced(trainer, workers, similarity, frozen, terms)
 
@@ -201,6 +201,7 @@ def fingerprint(ground: Ground, trainer: Trainer) -> str:
         [vars(v) for v in trainer.views],
         trainer.precision,
         trainer.epochs,
+        trainer.similarity,
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()

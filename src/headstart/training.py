@@ -79,13 +79,14 @@ class Trainer:
     """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
-    for the user. `epochs`: how long an arm is trained, by default as long as may pay. `elsewhere` does final trainings
-    in place of this process.
+    for the user. `similarity` of the pictures to the source: near, middle or far. `epochs`: how long an arm is trained,
+    by default as long as may pay. `elsewhere` does final trainings in place of this process.
     """
 
     ground: Ground
     precision: dict[str, str]
     say: Callable[[str], None]
+    similarity: str = "far"
     flips: tuple[FlipVerdict, ...] = ()
     device: str = "cpu"
     epochs: int = 0
@@ -173,6 +174,7 @@ class Trainer:
             learning_rate=arm.learning_rate or 0.0,
             epochs=self.epochs if version is None else version.epoch,
             batch=rules.batch(n).value,
+            layer_decay=rules.layer_decay(self.similarity).value,
             precision=self.precision.get(arm.train, "fp32"),
             blend=version is not None and version.blend,
             seed=self.ground.seed,
@@ -196,7 +198,7 @@ class Trainer:
 
     def start_head(self, arm: Arm, unit: tuple[int, int] | None, seed: int) -> LinearHead:
         """The head that `arm` starts from on a (repeat, fold), or on everything."""
-        head = self.heads.of(unit)
+        head = self.heads.softened(unit)
         return fresh_head(head, seed) if arm.fresh or arm.train == "scratch" else head
 
     def _train(

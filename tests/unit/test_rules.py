@@ -24,6 +24,10 @@ def test_repeats_fall_with_size() -> None:
     assert [rules.repeats(n).value for n in (10, 300, 301, 1000, 1001, 10**6)] == [5, 5, 2, 2, 1, 1]
 
 
+def test_lower_stages_move_less_the_nearer_the_pictures() -> None:
+    assert [rules.layer_decay(place).value for place in ("near", "middle", "far")] == [0.4, 0.6, 0.8]
+
+
 def test_at_most_256_pictures_prove_a_classifier() -> None:
     assert [rules.verified_pictures(n).value for n in (1, 255, 256, 257, 10**6)] == [1, 255, 256, 256, 256]
 

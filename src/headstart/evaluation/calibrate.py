@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.evaluation.metrics import nll
+
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 LOWEST, HIGHEST = 1e-3, 1e3
+SOFTEST = 10.0
 
 
 def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
@@ -39,3 +42,20 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         else:
             high = middle
     return float(np.exp(-0.5 * (low + high)))
+
+
+def softening(logits: FloatArray, labels: IntArray, loss: float) -> float:
+    """The temperature in [1, 10] at which the log-loss of `logits / temperature` is `loss`.
+
+    1 where it is as high already. For logits of rows that were learned from: the hotter, the less sure of them.
+    """
+    low, high = 0.0, float(np.log(SOFTEST))
+    if nll(logits, labels) >= loss:
+        return 1.0
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        if nll(logits, labels, float(np.exp(middle))) < loss:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp(0.5 * (low + high)))

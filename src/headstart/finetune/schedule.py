@@ -34,7 +34,7 @@ class Recipe:
     seed: int = 0
 
 
-VERSION = "recipe-1"  # part of a race's fingerprint: units of another recipe are not read back
+VERSION = "recipe-2"  # part of a race's fingerprint: units of another recipe are not read back
 
 
 def parameter_groups(tail: Tail, recipe: Recipe) -> list[dict[str, object]]:

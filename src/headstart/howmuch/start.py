@@ -1,6 +1,9 @@
 """Where fine-tuning starts: the best linear head that reads the last layer, fitted without the pictures it will judge.
 
 LP-FT (Kumar et al. 2022): starting from a trained head the features move 10 to 100 times less than from a random one.
+But a head that is sure of every picture it was fitted on leaves nothing to learn: its gradients are noise, and Adam
+makes full steps of them. So training begins with a head that is as unsure of those pictures as of new ones (Ren et al.
+2023, "How to prepare your task head for finetuning").
 """
 
 from __future__ import annotations
@@ -8,10 +11,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.evaluation.calibrate import softening
 from headstart.head.columns import columns_of
 from headstart.head.linear import LinearHead
 from headstart.howmuch.candidates import Candidate
@@ -19,6 +24,8 @@ from headstart.howmuch.screen import Task, fit_head
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
+
+ASKED = 2000  # rows that a head is softened on
 
 
 def start_candidate(candidates: Sequence[Candidate], last: int) -> Candidate:
@@ -52,9 +59,20 @@ class StartHeads:
                 task = Task(columns_of(self.matrices), np.asarray(self.labels, np.int64), self.n_classes, self.folds)
                 c = self.candidate
                 head = fit_head(task, c.depth_set, c.kind, c.penalty, rows)
-                t = c.temperature
-                self._made[unit] = LinearHead(head.weights / t, head.bias / t, head.mean, head.scale)
+                self._made[unit] = _cooled(head, c.temperature)
             return self._made[unit]
+
+    def softened(self, unit: tuple[int, int] | None) -> LinearHead:
+        """The same head, cooled until its log-loss on the rows it was fitted on is the candidate's out of fold."""
+        head = self.of(unit)
+        rows = np.arange(len(self.labels)) if unit is None else np.flatnonzero(self.folds[unit[0]] != unit[1])
+        rows = rows[:: ceil(len(rows) / ASKED)]
+        known = np.concatenate([self.matrices[d][rows] for d in self.candidate.depths], axis=1)
+        return _cooled(head, softening(head.logits(known), np.asarray(self.labels)[rows], self.candidate.nll))
+
+
+def _cooled(head: LinearHead, temperature: float) -> LinearHead:
+    return LinearHead(head.weights / temperature, head.bias / temperature, head.mean, head.scale)
 
 
 def fresh_head(like: LinearHead, seed: int) -> LinearHead:

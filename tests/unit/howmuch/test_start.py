@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstart.evaluation.metrics import nll
 from headstart.head.linear import LinearHead
 from headstart.howmuch import start
 from headstart.howmuch.candidates import Candidate
@@ -88,6 +89,32 @@ def test_the_head_on_everything_is_cooled() -> None:
     X = matrices()[2]
     np.testing.assert_allclose(cool.logits(X) * 4, warm.logits(X), rtol=1e-5, atol=1e-5)
     assert np.mean(warm.logits(X).argmax(1) == LABELS) > 0.8
+
+
+def loss_on_own_rows(made: StartHeads, unit: tuple[int, int] | None, head: LinearHead) -> float:
+    rows = slice(None) if unit is None else folds()[unit[0]] != unit[1]
+    return nll(head.logits(matrices()[2][rows]), LABELS[rows])
+
+
+@pytest.mark.parametrize("unit", [None, (0, 1), (1, 3)])
+def test_training_begins_as_unsure_of_known_pictures_as_of_new_ones(unit: tuple[int, int] | None) -> None:
+    made = heads(candidate((2,), nll=0.7, temperature=0.2))
+    sure, soft = made.of(unit), made.softened(unit)
+    assert loss_on_own_rows(made, unit, sure) < 0.5
+    assert loss_on_own_rows(made, unit, soft) == pytest.approx(0.7, abs=1e-3)
+    X = matrices()[2]
+    assert np.array_equal(soft.logits(X).argmax(1), sure.logits(X).argmax(1))
+
+
+def test_a_head_that_is_unsure_enough_stays_as_it_is() -> None:
+    made = heads(candidate((2,), nll=0.01))
+    assert same(made.softened(None), made.of(None))
+
+
+def test_a_head_no_better_than_guessing_is_not_cooled_to_nothing() -> None:
+    made = heads(candidate((2,), nll=5.0))
+    X = matrices()[2]
+    np.testing.assert_allclose(made.softened(None).logits(X) * 10, made.of(None).logits(X), rtol=1e-3, atol=1e-4)
 
 
 def test_each_head_is_fitted_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
