@@ -25,7 +25,7 @@ ON_DISK = 1 << 30  # of the whole set's beyond this
 AGREE = 0.02  # of the largest logit: exported graph against torch
 
 TRAINING = ("finetune.loop", "finetune.tail", "finetune.cutcache", "finetune.flips", "finetune.views")
-TRAINING = (*TRAINING, "howmuch.start", "backbone.graph_weights", "nearness")
+TRAINING = (*TRAINING, "howmuch.start", "backbone.graph_weights", "nearness", "howmuch.places", "howmuch.similarity")
 PROBING = ("howmuch.probe", "data.split", "backbone.network")
 
 
@@ -50,11 +50,18 @@ def views_of(start, sources, backbone, seed):
     return draw_views(1 + len(kept), kept, seed, strength="none")
 
 
+def layer_decays():
+    """What the lower stages learn beside the upper ones, near, in the middle and far."""
+    from headstart import rules
+
+    return [rules.layer_decay(place).value for place in ("near", "middle", "far")]
+
+
 def unit_of(draw, candidate, seed, weights):
     """Where a result is kept. `weights`: hash of the backbone's."""
     if candidate in TRAINED:
         code = code_of(TRAINING, ("finetune", "backbone"))
-        key = key_of(weights, code, inspect.getsource(views_of), EPOCHS)
+        key = key_of(weights, code, inspect.getsource(views_of), EPOCHS, layer_decays())
     else:
         key = key_of(weights, code_of(PROBING, ("howmuch", "head", "evaluation")))
     return Unit("reference", draw.name, draw.digest, candidate, seed, key)
