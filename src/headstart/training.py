@@ -170,11 +170,12 @@ class Trainer:
         """How `arm` is trained on n pictures. In a refit as many epochs as in `version`."""
         from headstart.finetune.schedule import Recipe
 
+        similarity = "far" if arm.train == "scratch" else self.similarity  # random weights are near to nothing
         return Recipe(
             learning_rate=arm.learning_rate or 0.0,
             epochs=self.epochs if version is None else version.epoch,
             batch=rules.batch(n).value,
-            layer_decay=rules.layer_decay(self.similarity).value,
+            layer_decay=rules.layer_decay(similarity).value,
             precision=self.precision.get(arm.train, "fp32"),
             blend=version is not None and version.blend,
             seed=self.ground.seed,
