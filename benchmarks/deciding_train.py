@@ -25,7 +25,8 @@ ON_DISK = 1 << 30  # of the whole set's beyond this
 AGREE = 0.02  # of the largest logit: exported graph against torch
 
 TRAINING = ("finetune.loop", "finetune.tail", "finetune.cutcache", "finetune.flips", "finetune.views")
-TRAINING = (*TRAINING, "howmuch.start", "backbone.graph_weights", "nearness", "howmuch.places", "howmuch.similarity")
+TRAINING = (*TRAINING, "howmuch.start", "evaluation.calibrate", "backbone.graph_weights")
+TRAINING = (*TRAINING, "nearness", "howmuch.places", "howmuch.similarity")
 PROBING = ("howmuch.probe", "data.split", "backbone.network")
 
 

@@ -106,6 +106,16 @@ def test_training_begins_as_unsure_of_known_pictures_as_of_new_ones(unit: tuple[
     assert np.array_equal(soft.logits(X).argmax(1), sure.logits(X).argmax(1))
 
 
+def test_softening_does_not_ask_what_is_held_out() -> None:
+    values, labels = matrices(), LABELS.copy()
+    held = folds()[1] == 2
+    values[2][held] *= 3
+    labels[held] = (labels[held] + 1) % K
+    which = candidate((2,), nll=0.7, temperature=0.2)
+    first, second = heads(which).softened((1, 2)), heads(which, values, labels).softened((1, 2))
+    np.testing.assert_allclose(first.logits(matrices()[2]), second.logits(matrices()[2]), rtol=1e-3, atol=1e-3)
+
+
 def test_a_head_that_is_unsure_enough_stays_as_it_is() -> None:
     made = heads(candidate((2,), nll=0.01))
     assert same(made.softened(None), made.of(None))
