@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test test-all check format bench clean
 
 demo: $(STAMP)-demo          ## install, train on solar cells (elpv-dataset, CC-BY-NC-SA-4.0), show the result
 	$(BIN)/headstart demo
 
-test: check                  ## install, lint, type-check, run every test
+test: check                  ## install, lint, type-check, test: what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: check              ## the slow tests too: every line of docs/backbones.md, a cluster of Ray that loses nodes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
 
 check: $(STAMP)-test         ## lint and types only
 	$(BIN)/ruff format --check .

@@ -44,7 +44,7 @@ def samples_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def photos(samples_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of real photographs: 5 classes of 14 seeded crops, 120 to 200 pixels wide, JPEG and PNG."""
+    """Class folders of real photographs: 5 classes of 10 seeded crops, 120 to 200 pixels wide, JPEG and PNG."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(3)
     for name in ("astronaut.png", "chelsea.png", "coffee.png", "retina.jpg", "rocket.jpg"):
@@ -52,7 +52,7 @@ def photos(samples_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             whole = file.convert("RGB")
         place = folder / Path(name).stem
         place.mkdir()
-        for i in range(14):
+        for i in range(10):
             width, height = (int(x) for x in rng.integers(120, 200, 2))
             left, top = int(rng.integers(whole.width - width)), int(rng.integers(whole.height - height))
             crop = whole.crop((left, top, left + width, top + height))

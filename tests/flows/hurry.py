@@ -1,4 +1,4 @@
-"""A hurried race for tests: two epochs, two folds, one repeat, no measuring; here or in a child by `CODE`."""
+"""A hurried race for tests: two epochs, folds and rates, one repeat, no measuring; here or in a child by `CODE`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def hurry(patch: Patch = setattr, epochs: int = 2, auto: tuple[str, ...] = ("las
     """Make training small. `auto`: the amounts that are raced when none is asked for."""
     from headstart import rules
     from headstart.finetune import cost
+    from headstart.howmuch import plan
 
     def rule(name: str, value: object) -> Callable[..., rules.Rule]:
         return lambda *_: rules.Rule(name, value, "a test")
@@ -26,6 +27,7 @@ def hurry(patch: Patch = setattr, epochs: int = 2, auto: tuple[str, ...] = ("las
     patch(rules, "folds", rule("folds", 2))
     patch(rules, "repeats", rule("repeats", 1))
     patch(rules, "amounts", lambda asked, *_: rules.Rule("amounts", auto if asked == "auto" else (asked,), "a test"))
+    patch(plan, "RATES", {**plan.RATES, "last": (3e-3, 1e-2)})
     patch(cost, "measure_training", lambda *_: cost.TrainingCost(0.02, 0.01, "fp32"))
 
 

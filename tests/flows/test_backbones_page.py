@@ -39,7 +39,7 @@ TIMM, COCO = "resnet18.a1_in1k", "ssdlite320_mobilenet_v3_large"
 pytestmark = pytest.mark.timeout(400)
 
 
-def _others(desk: Path, cache: Path, patch: pytest.MonkeyPatch) -> None:
+def _others(desk: Path, patch: pytest.MonkeyPatch) -> None:
     """Caches of the hub and of torch.hub that hold the two networks which the page fetches."""
     patch.setattr(constants, "HF_HUB_CACHE", str(desk / "hub"))
     patch.setenv("HF_HUB_CACHE", str(desk / "hub"))
@@ -54,12 +54,10 @@ def _others(desk: Path, cache: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setitem(ARCHITECTURES, COCO, replace(ARCHITECTURES[COCO], file=f"made-{start}.pth"))
     torchvision_files.folder().mkdir(parents=True)
     made.rename(torchvision_files.folder() / f"made-{start}.pth")
-    # Here, because the process that exports would look for the digits that torchvision has published.
-    export_graph(find_source(f"torchvision/{COCO}.coco", cache), cache)
 
 
 @pytest.fixture(scope="module")
-def desk(lite0: Backbone, few_photos: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def desk(lite0: Backbone, few_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The reader's working folder: birds/, and my.pth as other people save networks."""
     place = tmp_path_factory.mktemp("reader")
     shutil.copytree(few_photos, place / "birds")
@@ -68,11 +66,14 @@ def desk(lite0: Backbone, few_photos: Path, cache: Path, tmp_path_factory: pytes
     torch.save({"epoch": 7, "state_dict": tensors}, place / "my.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        _others(place, cache, patch)
+        _others(place, patch)
         yield place
 
 
-def test_every_line_runs(desk: Path) -> None:
+@pytest.mark.slow
+def test_every_line_runs(desk: Path, cache: Path) -> None:
+    # Here, because the process that exports would look for the digits that torchvision has published.
+    export_graph(find_source(f"torchvision/{COCO}.coco", cache), cache)
     assert len(LINES) >= 10 and {kind for kind, _ in BLOCKS} == {"sh"}
     for line in LINES:
         words = shlex.split(line, comments=True)

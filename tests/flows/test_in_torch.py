@@ -139,6 +139,7 @@ def test_training_inside_it_is_refused_in_one_line(odd: Odd, few_digits: Path, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_plan_says_what_is_left(odd: Odd, few_digits: Path) -> None:
     done = headstart("plan", few_digits, "--backbone", odd.backbone)
     assert done.code == 0 and "runs in torch: only a new head will be trained" in done.out
@@ -169,6 +170,7 @@ def test_damaged_and_swapped_weights_are_exit_4(odd: Odd, deeper: Path, few_digi
     assert done.code == 4 and "weights.safetensors" in one_line(done)
 
 
+@pytest.mark.slow
 def test_what_timm_here_cannot_make_is_a_matter_of_the_machine(odd: Odd, few_digits: Path) -> None:
     """In a process that does not know the network."""
     code = (

@@ -99,6 +99,7 @@ def line(command: str, *more: str) -> Outcome:
     return child(*words[1:], *more)
 
 
+@pytest.mark.slow
 def test_the_example_works_and_touches_one_file(typed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(typed) == []
     sha256, shape = asked(typed, monkeypatch)

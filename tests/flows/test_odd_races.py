@@ -15,7 +15,7 @@ from PIL import Image
 from headstart import ImageClassifier
 from headstart.finetune import loop
 
-RACE = ("--train", "last-1", "--budget", "40steps", "--json")
+RACE = ("--train", "last-1", "--budget", "28steps", "--json")
 
 
 def test_two_pictures_per_class(few_digits: Path, hurried: None, tmp_path: Path) -> None:
@@ -53,6 +53,7 @@ def test_one_picture_per_class_races_nothing(few_digits: Path, hurried: None, tm
     assert "held out" in done.json["race"]["ended"]
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_of_three(hurried: None, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = ["path,label"]

@@ -98,6 +98,7 @@ def test_a_run_is_a_source_with_its_fine_tuned_layers(vit: Path, few_digits: Pat
     assert third.origin == "run birds" and load_network(third, tmp_path).output_names == third.depth_names
 
 
+@pytest.mark.slow
 def test_a_run_of_an_embedded_network_gives_the_vectors_of_its_graph(few_digits: Path, tmp_path: Path) -> None:
     """Folded BatchNorm and all; the stages behind the deepest depth that its head reads are gone."""
     done = headstart(

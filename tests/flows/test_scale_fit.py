@@ -171,6 +171,7 @@ def test_measuring_leaves_a_picture_that_cannot_be_read_in_peace(lite0: Any, tmp
     assert measured.bad == 1 and measured.images_per_second > 0 and measured.pictures >= 4
 
 
+@pytest.mark.slow
 def test_on_a_ray_of_its_own(few_digits: Path, lite0: Any, cache: Path, tmp_path: Path) -> None:
     """A process of its own: Ray stays with the process that started it."""
     env = {**os.environ, "RAY_ADDRESS": "local", "HEADSTART_CACHE": str(cache)}

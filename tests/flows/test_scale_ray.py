@@ -184,6 +184,7 @@ def test_a_killed_worker_costs_its_chunk(cluster, tmp_path, pids):
     assert not (tmp_path / "emb" / "attempts").exists()
 
 
+@pytest.mark.slow
 def test_a_node_comes_late_and_goes_again(cluster, tmp_path, pids, monkeypatch):
     """It gets work; when it is gone, its chunk is done elsewhere, and nobody holds that against the chunk.
 
@@ -206,6 +207,7 @@ def test_a_node_comes_late_and_goes_again(cluster, tmp_path, pids, monkeypatch):
     assert not noted
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(cluster, tmp_path, pids):
     """SIGKILL (twenty random moments: benchmarks/scale_kills.py --on ray); then only missing chunks are computed."""
     paths = fake_pictures(tmp_path / "in", 96)
@@ -237,6 +239,7 @@ def test_a_second_driver_is_sent_away(cluster, tmp_path):
         assert finish_folder(tmp_path / "emb", ray(tmp_path, sleep=0.05)).ok == 16
 
 
+@pytest.mark.slow
 def test_a_poison_picture_is_found_and_quarantined(cluster, tmp_path):
     begin(tmp_path / "emb", fake_pictures(tmp_path / "in", 6, {2: b"poison", 4: b"bad"}), 2)
     counts = finish_folder(tmp_path / "emb", ray(tmp_path))
@@ -266,6 +269,7 @@ def small_disk(folder):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a worker that is being ended may hold it
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_and_room_goes_on(cluster, tmp_path):
     """Without root the size of a file is limited instead: the write fails in the same place."""
     with small_disk(tmp_path / "disk") as enlarge:
@@ -280,6 +284,7 @@ def test_a_full_disk_ends_it_and_room_goes_on(cluster, tmp_path):
         assert Ledger(folder).success().ok == 200
 
 
+@pytest.mark.slow
 def test_two_workers_do_twice_the_work(cluster, tmp_path, pids):
     """Seconds of work per second, once all have begun, with a sleeping embedder: work is handed out in parallel.
 
@@ -302,6 +307,7 @@ def test_two_workers_do_twice_the_work(cluster, tmp_path, pids):
     assert rates[1] / rates[0] >= 1.8
 
 
+@pytest.mark.slow
 def test_through_the_ray_client(cluster, tmp_path):
     """ray://HOST:PORT, as from a laptop outside the cluster that sees the same disk."""
     paths = fake_pictures(tmp_path / "in", 16)

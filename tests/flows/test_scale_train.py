@@ -196,6 +196,7 @@ def ray(world: Any) -> Iterator[Any]:
             yield found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Train imports what Ray Data deprecates
 def test_ray_train_with_a_killed_worker_ends_with_the_same_bits(world, by_two, ray, tmp_path):
     from headstart.scaling.ray_train import Crew, by_ray
@@ -233,6 +234,7 @@ def raced(world: Any, runner: Any, folder: Path, **told: Any) -> tuple[list[Any]
     return [(run.arm.key, run.units, run.status, run.why, run.score.top1) for run in found.runs], units
 
 
+@pytest.mark.slow
 def test_a_race_on_the_cluster_is_the_race_of_one_process(world, ray, tmp_path):
     """The same decisions and, with as many threads, the same bits; a worker that is killed costs its unit's time."""
     from headstart.scaling.ray_race import RayRunner

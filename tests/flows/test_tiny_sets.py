@@ -19,7 +19,7 @@ def cut(photos: Path, to: Path, per_class: list[int]) -> Path:
     return to
 
 
-@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("k", [2, 5])
 def test_few_pictures_per_class(photos: Path, tmp_path: Path, k: int) -> None:
     done = headstart(
         "fit", cut(photos, tmp_path / "data", [k] * 5), "--out", tmp_path / "r", "--train", "head", "--json"
@@ -55,12 +55,13 @@ def test_a_class_with_a_single_picture_is_learned_but_not_judged(photos: Path, t
     assert headstart("predict", tmp_path / "r", picture, "--json").json["predictions"][0]["class"] == single
 
 
-def test_two_hundred_classes_of_three(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_classes_of_three(classes: int, tmp_path: Path) -> None:
     """A colour per class: far from any photograph, but learnable."""
     rng = np.random.default_rng(0)
     lines = ["path,label"]
     (tmp_path / "p").mkdir()
-    for k in range(200):
+    for k in range(classes):
         colour = np.array([k % 10, (k // 10) % 10, k // 100]) * 25 + 15
         for j in range(3):
             pixels = (colour + rng.integers(-3, 4, (16, 16, 3))).clip(0, 255).astype(np.uint8)
@@ -70,5 +71,5 @@ def test_two_hundred_classes_of_three(tmp_path: Path) -> None:
     (tmp_path / "colours.csv").write_text("\n".join(lines))
     done = headstart("fit", tmp_path / "colours.csv", "--out", tmp_path / "r", "--train", "head", "--json")
     assert done.code == 0, done.err
-    assert done.json["data"]["classes"] == 200
-    assert done.json["accuracy"]["top1"] > 20 / 200
+    assert done.json["data"]["classes"] == classes
+    assert done.json["accuracy"]["top1"] > 20 / classes

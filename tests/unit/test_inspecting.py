@@ -78,7 +78,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("code", CHANGES)
+@pytest.mark.parametrize(
+    "code", ["dark", "odd_shape", *(pytest.param(c, marks=pytest.mark.slow) for c in ("blurred", "bright", "odd_size"))]
+)
 def test_odd_pictures_are_found_where_they_go_with_mistakes(code: str, tmp_path: Path, lite0: Backbone) -> None:
     ground, answer = ground_of(patterns(tmp_path, CHANGES[code]), lite0)
     mistaken = wrong_on(ground, answer, np.append(odd_rows()[::2], [20, 60]))

@@ -43,7 +43,8 @@ REAL = (
 )  # fmt: skip
 EVERY = (*TINY, *REAL)
 # One per way of cutting, layout, norm and exporter.
-EXPORTED = ("test_resnet", "test_efficientnet_gn", "test_vit3", "test_mambaout", "test_maxvit", "test_nfnet")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("test_mambaout", "test_maxvit", "test_nfnet")]
+EXPORTED = ("test_resnet", "test_efficientnet_gn", "test_vit3", *SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,12 @@ def opened(name: str, folder: Path) -> tuple[Source, Network]:
     return source, load_network(source, folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # so that pytest runs all tests of one network after each other
 def source(request: pytest.FixtureRequest, folder: Path) -> Source:
     return opened(request.param, folder)[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest, folder: Path) -> Network:
     return opened(request.param, folder)[1]
 
@@ -216,6 +217,7 @@ def test_what_the_engine_does_not_read_is_traced_instead(folder: Path, monkeypat
     check(onnx_bytes(network, {}), network)
 
 
+@pytest.mark.slow
 def test_parameters_of_equal_values_keep_their_names_when_traced(folder: Path) -> None:
     """As they are before training: scales of one, biases of zero. Merged, none of them could be set on its own."""
     torch.manual_seed(0)
