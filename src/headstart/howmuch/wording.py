@@ -53,14 +53,17 @@ def _not_more(answer: FrozenAnswer, result: RaceResult, best: ArmRun | None, pin
         return _untried(result, pinned)
     score = best.score
     right, _ = frozen_on(answer, score.rows)
+    ahead, partly = score.top1 > right.mean(), len(score.rows) < int(answer.judged.sum())
     text = f"{_capital(named(best.arm))}: {100 * score.top1:.1f} %"
-    if len(score.rows) < int(answer.judged.sum()):
+    if partly:
         text += f" on {len(score.rows)} pictures (the new head there: {100 * right.mean():.1f} %)"
-    text += ", not better beyond noise" if score.top1 > right.mean() else ", not better"
+    text += ", not better beyond noise" if ahead else ", not better"
     if answer.seconds > 0:
         times = (answer.seconds + best.refit_seconds) / answer.seconds
         text += f", {times:.0f}x the time" if times >= 1.5 else ""
-    return text + (" (interrupted)." if result.interrupted else ".")
+    if result.interrupted:
+        return text + " (interrupted)."
+    return text + (". A longer budget judges it on more." if ahead and partly and _time_ended(result) else ".")
 
 
 def _untried(result: RaceResult, pinned: str) -> str:
@@ -76,12 +79,16 @@ def _untried(result: RaceResult, pinned: str) -> str:
     failed = [r for r in result.runs if r.status == "stopped"]
     if failed:
         return f"More training could not be judged: {named(failed[0].arm)} was {failed[0].why}."
-    if not result.ended.startswith("what is left"):
+    if not _time_ended(result):
         return f"Nothing more was tried: {result.ended}."
     cheapest = min(result.runs, key=lambda r: r.predicted_seconds + r.refit_seconds)
     needs = duration(cheapest.predicted_seconds + cheapest.refit_seconds)
     asked = "what was asked for" if pinned != "auto" else "the cheapest that would have been tried"
     return f"The budget is too small for more: {named(cheapest.arm)}, {asked}, takes {needs} for one fold and the end."
+
+
+def _time_ended(result: RaceResult) -> bool:
+    return result.ended.startswith("what is left of the budget")
 
 
 def _others(result: RaceResult, chosen: ArmRun) -> str:

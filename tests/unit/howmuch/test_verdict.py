@@ -78,6 +78,21 @@ def test_the_sentence_when_a_new_head_is_enough():
     assert "4x the time" in decide(slower)[0].why
 
 
+def test_what_was_ahead_when_the_time_ended_asks_for_more_time(fewer_draws):
+    advice = "A longer budget judges it on more."
+    world = World(n=100, frozen=0.8, gains={"last-1": 0.04}, seconds=dict.fromkeys(FOUR, 20.0))
+    short, found = decide(world, world.plan(("last-1",)), total=100)
+    assert found.ended.startswith("what is left") and short.train == "head"
+    assert "not better beyond noise" in short.why and short.why.endswith(advice)
+    world = world.again()
+    assert decide(world, world.plan(("last-1",)))[0].train == "last-1", "and more time tells"
+    world = World(n=100, frozen=0.8, gains={"last-1": -0.1}, seconds=dict.fromkeys(FOUR, 20.0))
+    behind, found = decide(world, world.plan(("last-1",)), total=100)
+    assert behind.train == "head" and advice not in behind.why
+    judged = World(n=300, gains=dict.fromkeys(FOUR, 0.0))
+    assert advice not in decide(judged)[0].why
+
+
 def test_figures_of_answer_a_are_its_own():
     world = World(n=200)
     answer = replace(world.answer(), figures=(0.931, 0.908, 0.95))
