@@ -177,6 +177,7 @@ def test_a_race_counted_in_steps_depends_on_the_seed_alone(shuffled: list[dict[s
     assert first == second
 
 
+@pytest.mark.slow
 def test_extra_without_widths_is_trained_all_the_same(few_digits: Path, hurried: None, tmp_path: Path) -> None:
     asked = ("--train", "extra", "--budget", "400steps", "--json")
     done = headstart("fit", few_digits, "--out", tmp_path / "r", *asked)

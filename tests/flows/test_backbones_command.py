@@ -148,7 +148,7 @@ def test_a_download_from_the_hub_and_then_it_is_here(hub: FakeHub, desk: Path) -
     assert row["name"] == NAME and row["bytes"] > 10**5 and row["parameters"] > 10**5 and len(row["sha256"]) == 64
 
 
-@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("offline", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_download_that_fails_is_one_line_and_exit_5(desk: Path, offline: bool) -> None:
     with fake_hub() as gone:
         pass

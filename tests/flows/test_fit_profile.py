@@ -146,6 +146,7 @@ main()
     assert 1.0 <= done.json["seconds"]["total"] < 60
 
 
+@pytest.mark.slow
 def test_copies_in_another_folder_decode_nothing(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "copy")
     assert headstart("fit", photos, "--out", tmp_path / "one", "--train", "head").code == 0

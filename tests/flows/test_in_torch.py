@@ -114,6 +114,7 @@ def test_where_it_looked_is_told_and_served(odd: Odd, few_digits: Path) -> None:
     assert np.array_equal(again.run(pixels), classifier.run(pixels))
 
 
+@pytest.mark.slow
 def test_the_outcome_is_remembered_and_shown(odd: Odd, few_digits: Path, cache: Path, tmp_path: Path) -> None:
     (record,) = (cache / "graphs").glob("*test_settles*.torch.json")
     before = record.stat().st_mtime_ns

@@ -91,7 +91,7 @@ def test_a_loss_that_is_no_number_drops_the_candidate(
     assert raced and 0.01 not in raced and done.json["decision"]["learning_rate"] in raced
 
 
-@pytest.mark.parametrize("where", ["everywhere", "at the end"])
+@pytest.mark.parametrize("where", [pytest.param("everywhere", marks=pytest.mark.slow), "at the end"])
 def test_no_number_at_all_leaves_the_new_head(
     few_digits: Path, hurried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_transformer_from_a_file_is_trained_saved_and_predicts_without_torch(v
     assert str(vit.parent) not in (vit / "classifier" / "classifier.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_is_a_source_with_its_fine_tuned_layers(vit: Path, few_digits: Path, tmp_path: Path) -> None:
     source = find_source(str(vit), tmp_path)
     network = load_network(source, tmp_path)

@@ -83,6 +83,7 @@ def test_fit_on_what_embed_made(resumed: Path, tmp_path: Path) -> None:
     assert other.code == 2 and "embedded with efficientnet_lite0" in one_line(other)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_gets_a_head_from_part_files(resumed: Path, digits: Path, tmp_path: Path) -> None:
     said: list[str] = []
 
@@ -122,6 +123,7 @@ def test_an_unfinished_folder_and_an_unknown_place_are_refused(resumed: Path, di
     assert wrong.code == 2 and "ray://HOST:PORT" in one_line(wrong)
 
 
+@pytest.mark.slow
 def test_overwriting_with_other_pictures_embeds_them(digits: Path, lite0: Any, tmp_path: Path) -> None:
     run, few = tmp_path / "run", tmp_path / "few"
     for name in ("3", "8"):

@@ -152,6 +152,7 @@ def test_two_workers_take_the_steps_of_one(world, by_one, by_two):
     assert moved > 1e-2
 
 
+@pytest.mark.slow
 def test_torchrun_with_a_killed_worker_ends_with_the_same_bits(world, by_two, tmp_path):
     folder = job(tmp_path, world, kill=(1, 5))
     by_torchrun(folder, 2, "killed_training", every=2)

@@ -102,7 +102,7 @@ sys.exit(hurry.main(sys.argv[2:]))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-@pytest.mark.parametrize("megabytes", [20, pytest.param(60, marks=pytest.mark.slow), 300])
+@pytest.mark.parametrize("megabytes", [*(pytest.param(few, marks=pytest.mark.slow) for few in (20, 60)), 300])
 def test_an_address_space_limit(few_digits: Path, tmp_path: Path, megabytes: int) -> None:
     run = tmp_path / "r"
     done = child(megabytes, "fit", few_digits, "--out", run, "--train", "all", "--budget", "12steps", code=LIMITED)

@@ -55,7 +55,7 @@ def test_a_class_with_a_single_picture_is_learned_but_not_judged(photos: Path, t
     assert headstart("predict", tmp_path / "r", picture, "--json").json["predictions"][0]["class"] == single
 
 
-@pytest.mark.parametrize("classes", [60, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("classes", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_classes_of_three(classes: int, tmp_path: Path) -> None:
     """A colour per class: far from any photograph, but learnable."""
     rng = np.random.default_rng(0)

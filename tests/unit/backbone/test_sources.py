@@ -82,6 +82,7 @@ def test_a_cache_that_cannot_be_written_gives_a_note_and_a_graph_elsewhere(
     assert backbone.cache.is_dir() and tmp_path not in backbone.cache.parents
 
 
+@pytest.mark.slow
 def test_a_failing_export_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export = backbones._Export("no_such_backbone", tmp_path)
     with pytest.raises(MachineError) as error:

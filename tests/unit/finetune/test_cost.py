@@ -18,6 +18,7 @@ def shapes(maps: Maps) -> Shapes:
     return Shapes(maps.pixels.shape[1], {cut: maps.maps[cut].shape[1:] for cut in range(1, 8)}, dims)
 
 
+@pytest.mark.slow
 def test_more_training_costs_more(network: Any, photo_maps: Maps) -> None:
     """What lies far apart only: the tests beside this one share the cores, and a single step may be held up."""
     last, whole = (measure_training(network, train, (2, 7), shapes(photo_maps), 5) for train in ("last-1", "all"))
