@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from headstart.howmuch import better, verdict
-from headstart.howmuch.better import _chance
+from headstart.howmuch.better import chance
 from headstart.howmuch.race import race
 from race_world import World
 
@@ -32,7 +32,7 @@ WORLDS = {
     "all -2": {"gains": dict.fromkeys(AMOUNTS, -0.02)},
 }
 RULES = {
-    "uncorrected accuracy 0.9": lambda c: _chance(c.apparent, c.error) >= 0.9,
+    "uncorrected accuracy 0.9": lambda c: chance(c.apparent, c.error) >= 0.9,
     "corrected accuracy 0.9": lambda c: c.p >= 0.9,
     "or log-loss 0.95, accuracy 0.5": lambda c: c.p >= 0.9 or (c.p_nll >= 0.95 and c.p >= 0.5),
     "or log-loss 0.975, accuracy 0.6 (headstart)": verdict.clear,

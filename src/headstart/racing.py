@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import rules
 from headstart.answer import Answer
 from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
@@ -63,7 +64,7 @@ class Terms:
 
 def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms: Terms) -> Raced:
     """Plan, race, decide, and train the winner on everything. Ctrl-C ends it with the best that is finished."""
-    frozen = _frozen(ground, answer, terms)
+    frozen = _frozen(ground, answer, similarity, terms)
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
     with terms.clock("plan"):  # imports torch
@@ -126,7 +127,7 @@ def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Pl
     return plan(replace(facts, left=_allowance(terms).left())), terms
 
 
-def _frozen(ground: Ground, answer: Answer, terms: Terms) -> FrozenAnswer:
+def _frozen(ground: Ground, answer: Answer, similarity: Similarity, terms: Terms) -> FrozenAnswer:
     groups = ground.material.groups[ground.material.learn] if ground.material.samples.groups is not None else None
     names = answer.names
     what = f"on depth{'s' if len(names) > 1 else ''} {names[0]}" + (f" to {names[-1]}" if len(names) > 2 else "")
@@ -134,7 +135,10 @@ def _frozen(ground: Ground, answer: Answer, terms: Terms) -> FrozenAnswer:
         what += f" and {names[1]}"
     seconds = terms.clock.seconds()["total"]
     figures = (answer.top1, answer.low, answer.high)
-    return FrozenAnswer(answer.logits, answer.judged, ground.material.labels, groups, what, seconds, figures)
+    amounts = rules.amounts(terms.config.train, len(ground.backbone.depths) - 1, terms.config.budget).value
+    elsewhere = {a: rules.gain_elsewhere(a, similarity.place, len(ground.material.learn)).value for a in amounts}
+    expected = {a: gain for a, gain in elsewhere.items() if gain is not None}
+    return FrozenAnswer(answer.logits, answer.judged, ground.material.labels, groups, what, seconds, figures, expected)
 
 
 def _hopeless(ground: Ground, frozen: FrozenAnswer, terms: Terms) -> str | None:

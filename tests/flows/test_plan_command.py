@@ -31,7 +31,7 @@ def test_arms_in_order_with_reasons_and_seconds(few_digits: Path, desk: Path) ->
     arms = found["plan"]["arms"]
     assert {a["train"] for a in arms} == set(ALL) - {"extra"}, "extra layers never paid on fifteen pictures"
     assert found["similarity"]["place"] == "far" and found["size"]["place"] == "tiny"
-    assert arms[0]["train"] == "last-1", "far and tiny: begin with the last stage"
+    assert arms[0]["train"] == "last-3", "far: begin with the last three stages"
     assert any(a["fresh"] for a in arms), "far from the source a fresh head competes"
     for a in arms:
         assert a["why"] and a["status"]

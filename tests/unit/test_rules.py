@@ -28,6 +28,18 @@ def test_lower_stages_move_less_the_nearer_the_pictures() -> None:
     assert [rules.layer_decay(place).value for place in ("near", "middle", "far")] == [0.4, 0.6, 0.8]
 
 
+def test_only_deep_training_far_from_the_source_is_known_to_gain() -> None:
+    gains = {
+        a: rules.gain_elsewhere(a, "far", 200).value for a in ("extra", "norms", "last-1", "last-2", "last-3", "all")
+    }
+    assert {a for a, gain in gains.items() if gain is not None} == {"last-2", "last-3", "all"}
+    assert all(mean > 0 < deviation for mean, deviation in filter(None, gains.values()))
+    assert (
+        rules.gain_elsewhere("last-3", "near", 200).value is rules.gain_elsewhere("last-3", "middle", 200).value is None
+    )
+    assert rules.gain_elsewhere("last-3", "far", 10).value is None, "ten pictures lost by it"
+
+
 def test_at_most_256_pictures_prove_a_classifier() -> None:
     assert [rules.verified_pictures(n).value for n in (1, 255, 256, 257, 10**6)] == [1, 255, 256, 256, 256]
 

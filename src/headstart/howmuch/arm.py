@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,7 @@ class FrozenAnswer:
     `judged` `(n,)` says where they mean anything; `labels` `(n,)`; `groups` `(n,)`: rows that belong together, or None.
     `what` ends the sentence "Train only a new head ...", such as "on depths 5-7". `seconds`: what answer A took.
     `figures`: its accuracy corrected for having been chosen, low and high end (95 %); by default what the rows say.
+    `expected`: what an amount of training gained on other pictures of the kind (`rules.gain_elsewhere`), where known.
     """
 
     logits: FloatArray
@@ -111,6 +112,7 @@ class FrozenAnswer:
     what: str = ""
     seconds: float = 0.0
     figures: tuple[float, float, float] | None = None
+    expected: Mapping[Amount, tuple[float, float]] = field(default_factory=dict)
 
 
 def nothing_to_win(answer: FrozenAnswer) -> str | None:

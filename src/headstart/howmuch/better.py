@@ -33,7 +33,8 @@ class Better:
     `gain` (accuracy, 0..1) and `gain_nll` (nats) are corrected for having chosen; `error`, `error_nll`: the paired
     standard error of the arm that was chosen, and how much hangs on which arm other rows would have chosen. `apparent`:
     its gain uncorrected. `p`, `p_nll`: probability that the corrected gain is above zero. `top1`, `low`, `high`:
-    accuracy of the choice, corrected, 95 %.
+    accuracy of the choice, corrected, 95 %. `p_here`: what these rows say, where `p` also counts what was gained
+    elsewhere (`experience`).
     """
 
     gain: float
@@ -46,6 +47,7 @@ class Better:
     top1: float
     low: float
     high: float
+    p_here: float = 0.5
 
 
 def better(
@@ -84,9 +86,19 @@ def better(
     error = float(np.sqrt(error**2 + drawn[3].var() + 1 / (n if groups is None else len(np.unique(groups))) ** 2))
     error_nll = float(np.hypot(error_nll, drawn[4].std()))
     low, high = np.quantile(drawn[2], [0.025, 0.975])
-    p, p_nll = _chance(means[0], error), _chance(means[1], error_nll)
+    p, p_nll = chance(means[0], error), chance(means[1], error_nll)
     return Better(
-        float(means[0]), error, apparent, float(means[1]), error_nll, p, p_nll, float(means[2]), float(low), float(high)
+        float(means[0]),
+        error,
+        apparent,
+        float(means[1]),
+        error_nll,
+        p,
+        p_nll,
+        float(means[2]),
+        float(low),
+        float(high),
+        p,
     )
 
 
@@ -122,7 +134,7 @@ def _distances(correct: FloatArray, groups: IntArray | None) -> FloatArray:
     return np.asarray(np.sqrt(squares * count / max(count - 1, 1)) / n)
 
 
-def _chance(gain: float, error: float) -> float:
+def chance(gain: float, error: float) -> float:
     """P(true gain > 0) of a normal estimate; one half where both sides do the same on every row."""
     if error <= 0:
         return 0.5 if gain == 0 else float(gain > 0)

@@ -13,8 +13,8 @@ def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[
     """What answer A is; with a `verdict`, what the race made of it.
 
     `p_better`: that more training is better, when a race compared it; before that, that the chosen depths are better
-    than the last layer (`p_depths` always says so). `judged_by`: by which measure a race decided. `epochs` and `blend`
-    say what was trained.
+    than the last layer (`p_depths` always says so). `p_here`: what these pictures say of it, without what such training
+    gained elsewhere. `judged_by`: by which measure a race decided. `epochs` and `blend` say what was trained.
     """
     judged = bool(found.judged.any())
     decision: dict[str, Any] = {
@@ -33,7 +33,7 @@ def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[
         return decision
     decision |= {"why": verdict.why, "why_depths": _why(found)}
     if verdict.p_better is not None:
-        decision |= {"p_better": verdict.p_better, "judged_by": verdict.judged_by}
+        decision |= {"p_better": verdict.p_better, "p_here": verdict.p_here, "judged_by": verdict.judged_by}
     if verdict.arm is not None and verdict.version is not None:
         arm = verdict.arm
         decision |= {

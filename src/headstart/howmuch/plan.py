@@ -32,7 +32,7 @@ SIZES = ("tiny", "small", "medium", "large")
 FIRST: Mapping[str, tuple[Amount, ...]] = {
     "near": ("norms", "last-1", "last-2", "all"),
     "middle": ("last-1", "last-2", "last-3", "all"),
-    "far": ("last-1", "last-2", "all", "all"),
+    "far": ("last-3", "last-3", "last-3", "all"),
 }
 CANNOT_TIER = 3
 COMFORTABLE = 0.75  # share of the time left that two folds of an arm and its final training may take
@@ -56,7 +56,8 @@ class PlanFacts:
 
     `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
     optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
-    unit trains `epochs` on `folds` - 1 folds.
+    unit trains `epochs` on `folds` - 1 folds. `promising`: amounts that gained on other pictures of the kind
+    (`rules.gain_elsewhere`): one fold that does not contradict is enough to choose them.
     """
 
     n: int
@@ -73,6 +74,7 @@ class PlanFacts:
     pinned: Amount = "auto"
     extra_layers: tuple[int, ...] = ()
     in_steps: bool = False
+    promising: tuple[Amount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,22 @@ def plan(facts: PlanFacts) -> Plan:
 def epochs_in_time(facts: PlanFacts, least: int) -> int:
     """As many epochs, from `least` to those of the facts, as let the last stages be compared in the time that is left.
 
-    Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Rate
-    and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
+    Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Where
+    some are promising: the dearest of these that fits at all, on the fewest folds that tell something. Rate and
+    averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
     """
     pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
     stages = pinned if facts.pinned != "auto" else [a for a in facts.costs if a.startswith("last-")]
+    if facts.pinned == "auto" and facts.promising:
+        shortest = replace(facts, epochs=least)
+        fits = [a for a in stages if a in facts.promising and _tier(_planned(Arm(a), shortest), shortest) == 0]
+        stages = sorted(fits, key=lambda a: -facts.costs[a].train_seconds)[:1] or stages
     for epochs in range(facts.epochs, least, -1):
         planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
         dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
         others = sum(p.unit.seconds for p in planned if p is not dearest)
-        if dearest is None or _to_be_chosen(dearest, facts) + others <= COMFORTABLE * facts.left:
+        enough = fewest_folds(facts.n, facts.folds)
+        if dearest is None or _to_be_chosen(dearest, facts, enough) + others <= COMFORTABLE * facts.left:
             return epochs
     return min(least, facts.epochs)
 
@@ -300,13 +308,18 @@ def _steps(pictures: float, facts: PlanFacts) -> int:
 
 def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
     """0: the fewest folds and the final training fit into three quarters of the time; 1: into all; 2: one; 3: none."""
-    enough = _to_be_chosen(planned, facts)
+    enough = _to_be_chosen(planned, facts, _enough(planned.arm.train, facts))
     if enough <= facts.left:
         return 0 if enough <= COMFORTABLE * facts.left else 1
     return 2 if _to_be_chosen(planned, facts, 1) <= facts.left else CANNOT_TIER
 
 
-def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int | None = None) -> float:
-    """Seconds or steps for `folds` (by default the fewest that tell something) and the final training."""
-    cost = planned.unit * (folds or fewest_folds(facts.n, facts.folds)) + planned.once + planned.refit
+def _enough(train: Amount, facts: PlanFacts) -> int:
+    """Folds that can tell an amount from the frozen head; one where it is expected to be better."""
+    return 1 if train in facts.promising else fewest_folds(facts.n, facts.folds)
+
+
+def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int) -> float:
+    """Seconds or steps for so many folds and the final training."""
+    cost = planned.unit * folds + planned.once + planned.refit
     return float(cost.steps) if facts.in_steps else cost.seconds

@@ -1,7 +1,8 @@
 """The decision: more training only where it is better beyond noise, otherwise less; and one sentence that says so.
 
 The rule (`clear`): P(better in accuracy) >= 0.9, or P(better in log-loss) >= 0.975 and in accuracy >= 0.6; both
-corrected for having chosen among all arms, epochs and blends (`better`). Ties go to less training.
+corrected for having chosen among all arms, epochs and blends (`better`), the former with what was gained elsewhere
+(`experience`). Ties go to less training.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.intervals import Z95, accuracy_interval, paired_standard_error
 from headstart.howmuch.arm import Amount, Arm, FrozenAnswer, amount_order
 from headstart.howmuch.better import Better, Scores, better
+from headstart.howmuch.experience import informed
 from headstart.howmuch.lane import ArmRun, RaceResult
 from headstart.howmuch.score import Score, Version, frozen_on, ranked
 from headstart.howmuch.wording import sentence
@@ -35,7 +37,8 @@ class Verdict:
 
     `top1`, `low`, `high`: corrected for having chosen; `uncorrected_top1`: what the judged rows say. `logits` `(n, K)`
     out of fold, cooled by `temperature` (that of the arm's own logits), zero where `judged` `(n,)` is False.
-    `p_better`: that the best arm beats the new head, by `judged_by` "accuracy" or "log-loss"; None when none ran.
+    `p_better`: that the best arm beats the new head, by `judged_by` "accuracy" or "log-loss"; None when none ran;
+    `p_here`: in accuracy, from these pictures alone.
     `gain`: in accuracy, corrected. `guessing`: no better than always saying the most frequent class. `why`: a sentence.
     """
 
@@ -54,6 +57,7 @@ class Verdict:
     gain: float | None
     guessing: bool
     why: str
+    p_here: float | None = None
 
 
 def clear(compared: Better) -> bool:
@@ -84,14 +88,18 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
     if order:
         best = order[0]
         compared = _against_frozen(answer, best, tried, seed)
-        if pinned == "auto" and clear(compared):
+        if pinned != "auto":
+            compared = replace(compared, p=compared.p_here)  # what was asked for needs no experience of others
+        elif clear(compared):
             best, compared = _least(answer, (order, tried), compared, seed)
+        else:
+            best, compared = _expected(answer, (order, tried), compared, seed)
     chosen = best if best is not None and compared is not None and (pinned != "auto" or clear(compared)) else None
     verdict = frozen if chosen is None or compared is None else _more(answer, chosen, tried, compared, (pinned, seed))
     if compared is not None:
         by_loss = chosen is not None and compared.p < P_TOP1 and compared.p_nll >= P_NLL
         p, by = (compared.p_nll, "log-loss") if by_loss else (compared.p, "accuracy")
-        verdict = replace(verdict, p_better=p, judged_by=by, gain=compared.gain)
+        verdict = replace(verdict, p_better=p, judged_by=by, gain=compared.gain, p_here=compared.p_here)
     guessing = _guesses(answer, frozen, seed) if chosen is None else _arms_guess(answer, chosen, tried, seed)
     if guessing and chosen is not None and pinned == "auto":
         chosen, verdict = None, replace(frozen, p_better=verdict.p_better, gain=verdict.gain)
@@ -189,7 +197,8 @@ def _against_frozen(answer: FrozenAnswer, best: ArmRun, tried: Sequence[ArmRun],
     """The choice of `best` among everything that was tried, against the frozen head on its rows."""
     rows = _scored(best).rows
     family, at = _family(best, tried)
-    return better(family, _frozen_scores(answer, rows), at, _groups(answer, rows), seed)
+    compared = better(family, _frozen_scores(answer, rows), at, _groups(answer, rows), seed)
+    return informed(compared, answer.expected.get(best.arm.train), 1.0 - _frozen(answer).top1)
 
 
 def _least(
@@ -211,6 +220,17 @@ def _least(
         if clear(mine) and not clear(ahead):
             return run, mine
     return best, compared
+
+
+def _expected(
+    answer: FrozenAnswer, arms: tuple[Sequence[ArmRun], Sequence[ArmRun]], compared: Better, seed: int
+) -> tuple[ArmRun, Better]:
+    """The best arm of an amount that gained elsewhere, where it is clear with that; else the best arm of all."""
+    order, tried = arms
+    for run in order[1:]:
+        if run.arm.train in answer.expected and clear(mine := _against_frozen(answer, run, tried, seed)):
+            return run, mine
+    return order[0], compared
 
 
 def _family(best: ArmRun, tried: Sequence[ArmRun]) -> tuple[list[Scores], tuple[int, int]]:

@@ -37,7 +37,7 @@ def sentence(
     if compared.p < 0.9 <= compared.p_nll and pinned == "auto":
         more += f"; surely better in log-loss ({_p(compared.p_nll)}), probably in accuracy ({_p(compared.p)})"
     else:
-        more += f" ({_p(compared.p)})"
+        more += f" ({_p(compared.p)}{_alone(compared)})"
     return f"{first}, {more}. {_others(result, chosen)}".rstrip()
 
 
@@ -111,6 +111,11 @@ def _figures(figures: tuple[float, float, float]) -> str:
 
 def _p(p: float) -> str:
     return "probability that it is better: " + ("over 0.99" if p > 0.99 else f"{p:.2f}")
+
+
+def _alone(compared: Better) -> str:
+    """What these pictures say by themselves, where experience with others was counted in."""
+    return "" if compared.p == compared.p_here else f", from these pictures alone {compared.p_here:.2f}"
 
 
 def _capital(text: str) -> str:

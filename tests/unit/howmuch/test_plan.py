@@ -25,7 +25,7 @@ def first_of(**changes):
         ("tiny", "near", "norms"),
         ("small", "near", "last-1"),
         ("large", "near", "all"),
-        ("tiny", "far", "last-1"),
+        ("tiny", "far", "last-3"),
         ("large", "far", "all"),
         ("medium", "middle", "last-3"),
         ("small", None, "last-2"),
@@ -64,8 +64,8 @@ def test_only_extra_arms_have_extra_layers():
 
 def test_far_data_gets_a_fresh_head():
     assert not any(p.arm.fresh for p in plan(replace(FACTS, similarity="near")).arms)
-    assert [p.arm.train for p in plan(replace(FACTS, similarity="far")).arms if p.arm.fresh] == ["all"]
-    short = plan(replace(FACTS, similarity="far", left=200))
+    assert [p.arm.train for p in plan(replace(FACTS, size="large", similarity="far")).arms if p.arm.fresh] == ["all"]
+    short = plan(replace(FACTS, size="large", similarity="far", left=200))
     assert [p.arm.train for p in short.arms if p.arm.fresh] == ["last-3"]  # the first of which two folds fit
 
 
@@ -159,3 +159,22 @@ def test_one_fold_of_many_pictures_is_enough():
     need = next((p.unit + p.once + p.refit).seconds for p in plan(many).arms if p.arm.train == "last-1")
     assert one.status == CANNOT and need > 1
     assert {p.arm.train: p.status for p in plan(replace(many, left=need)).arms}["last-1"] == WILL
+
+
+def test_what_gained_elsewhere_needs_one_fold_only():
+    last = next(p for p in plan(FACTS).arms if p.arm.train == "last-3")
+    left = (last.unit + last.refit).seconds * 1.01
+    short = replace(FACTS, left=left, similarity="far")
+    assert plan(short).arms[0].arm.train != "last-3", "two folds of it do not fit"
+    told = plan(replace(short, left=left / 0.75, promising=("last-2", "last-3")))
+    assert told.arms[0].arm.train == "last-3"
+
+
+def test_epochs_go_by_the_dearest_promising_amount_that_fits():
+    far = replace(FACTS, left=60, similarity="far")
+    told = replace(far, promising=("last-2", "last-3"))
+    assert epochs_in_time(told, 3) > epochs_in_time(far, 3), "no time is kept for comparing others"
+    shorter = replace(told, left=16)
+    first = plan(replace(shorter, epochs=epochs_in_time(shorter, 3))).arms[0]
+    assert first.arm.train == "last-2", "where the last three stages are too dear, two get the time"
+    assert epochs_in_time(replace(told, left=1), 3) == 3

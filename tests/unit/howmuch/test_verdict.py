@@ -199,3 +199,47 @@ def test_candidates_are_plain_values():
     assert {r["status"] for r in rows} <= {"run", "stopped", "not tried"}
     assert all(r["why"] for r in rows)
     assert ran[0]["curve"][-1]["seconds"] == pytest.approx(1.0)
+
+
+ELSEWHERE = {"last-2": (0.3, 0.2), "all": (0.3, 0.2)}
+
+
+def experienced(world, plan, pinned="auto"):
+    answer = replace(world.answer(), expected=ELSEWHERE)
+    found = race(plan, world.run, answer, world.folds, world.clock(1e6))
+    return judge_race(answer, found, pinned)
+
+
+def test_what_gained_elsewhere_is_taken_on_less_evidence(fewer_draws):
+    """Two points on a hundred pictures prove nothing; where such training gained on other pictures they are enough."""
+    taken = {True: 0, False: 0}
+    for seed in range(8):
+        world = World(n=100, frozen=0.85, gains={"last-2": 0.04}, seed=seed)
+        plan = world.plan(("last-2",))
+        verdict = experienced(world, plan)
+        alone, _ = decide(world.again(), plan)
+        taken[True] += verdict.train != "head"
+        taken[False] += alone.train != "head"
+        assert verdict.p_better > verdict.p_here == alone.p_better or alone.judged_by == "log-loss"
+        if verdict.train != "head" and verdict.judged_by == "accuracy" and verdict.p_better >= 0.9:
+            assert f"from these pictures alone {verdict.p_here:.2f}" in verdict.why
+    assert taken[True] > taken[False]
+
+
+def test_what_gained_elsewhere_and_loses_here_is_not_taken():
+    world = World(n=300, frozen=0.85, gains={"last-2": -0.05, "all": -0.05})
+    assert experienced(world, world.plan(("last-2", "all"))).train == "head"
+
+
+def test_guesses_are_not_saved_by_what_was_gained_elsewhere(fewer_draws):
+    for seed in range(4):
+        world = World(n=120, frozen=0.5, seed=seed)
+        world.labels = np.random.default_rng(seed).permutation(world.labels)
+        verdict = experienced(world, world.plan(("last-2",)))
+        assert verdict.train == "head" and (verdict.guessing or verdict.p_better < 0.9)
+
+
+def test_an_amount_that_was_asked_for_is_told_from_these_pictures_alone():
+    world = World(n=100, frozen=0.85, gains={"last-2": 0.02})
+    verdict = experienced(world, world.plan(("last-2",), "last-2"), "last-2")
+    assert verdict.p_better == verdict.p_here and "alone" not in verdict.why
