@@ -79,7 +79,10 @@ class PlanFacts:
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`."""
+    """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`.
+
+    `promising`: its amount gained on other pictures of the kind.
+    """
 
     arm: Arm
     unit: Cost
@@ -87,6 +90,7 @@ class PlannedArm:
     refit: Cost
     why: str
     status: str
+    promising: bool = False
 
 
 @dataclass(frozen=True)
@@ -295,11 +299,11 @@ def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
     judged = held * (facts.epochs + 1) * cost.judge_seconds  # every epoch, and the blend
     unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
     refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
-    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL)
+    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, arm.train in facts.promising)
     if _tier(planned, facts) < CANNOT_TIER:
         return planned
     why = f"one fold and the final training take {duration((unit + planned.once + refit).seconds)}"
-    return PlannedArm(arm, unit, planned.once, refit, why, CANNOT)
+    return replace(planned, why=why, status=CANNOT)
 
 
 def _steps(pictures: float, facts: PlanFacts) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,33 @@ def test_the_allowance_is_kept_but_for_the_error_of_one_prediction(total, predic
     if predicted == 1.0:  # then every arm in the race can still be trained in the end
         assert len(usable) == len([r for r in found.runs if r.in_race])
         assert found.prediction_error in (None, pytest.approx(0, abs=1e-6))
+
+
+def test_other_rates_of_what_gained_nowhere_wait_for_what_gained_elsewhere():
+    world = World(gains={"last-2": 0.02})
+    plan = world.plan(("norms", "last-1", "last-2"))
+    arms = tuple(replace(p, promising=p.arm.train == "last-2") for p in plan.arms)
+    start(world, replace(plan, arms=arms), world.clock(9))
+    begun = list(dict.fromkeys(key for key, _, _ in world.log))
+    assert [key for key in begun if key.startswith("last-2")] == begun[2:], "its rates come before theirs"
+    assert {key.split("_")[0] for key in begun} == {"norms", "last-1", "last-2"}, "every amount is begun"
+    whole = World(gains={"last-2": 0.02})
+    start(whole, replace(plan, arms=arms))
+    assert {key for key, _, _ in whole.log} == {p.arm.key for p in arms}, "with time everything is tried"
+
+
+def test_a_further_fold_never_costs_the_final_training():
+    """Units that take a fifth longer than the one before: what was judged can still be trained in the end."""
+
+    class Slower(World):
+        def run(self, arm, repeat, fold):
+            self.seconds[arm.key] = 10.0 if fold == 0 else 11.9
+            return super().run(arm, repeat, fold)
+
+    for total in range(30, 75, 3):
+        world = Slower(n=100, gains={"last-2": 0.1}, seconds={"last-2": 10.0})
+        found = start(world, world.plan_of([Arm("last-2", 1e-3)]), world.clock(total))
+        assert all(r.refit_fits for r in found.runs if r.units), total
 
 
 def test_what_does_not_fit_is_not_started_and_says_what_it_would_take():
