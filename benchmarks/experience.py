@@ -27,9 +27,12 @@ LEAST_DEVIATION = 0.2
 def main():
     parser = record.arguments(__doc__)
     parser.add_argument("--candidate", default="last-3-0.01")
+    parser.add_argument(
+        "--any-code", action="store_true", help="results of other code count where this code's are missing"
+    )
     parser.set_defaults(budget="2m", backbone="auto", minutes=None, candidates=[], cells=[], seeds=list(deciding.SEEDS))
     a = parser.parse_args()
-    a.any_code, a.only = False, "reference"
+    a.only = "reference"
     cells = {cell: pairs for cell, pairs in results(deciding.Grid(a), a.candidate).items() if pairs}
     shares = {cell: np.mean([(t - h).mean() for h, t, _ in p]) / errors(p) for cell, p in cells.items()}
     print("| cell | runs | training pictures | errors of the head, % | gained, points | share of the errors |")
