@@ -15,6 +15,7 @@ import math
 from collections import defaultdict
 
 import deciding
+import deciding_train
 import numpy as np
 import record
 
@@ -78,7 +79,7 @@ def rules_of(shares, sizes):
         return PLACES[cell.rsplit("-", 1)[0]]
 
     def headstarts(cell):
-        return gain_elsewhere("last-3", place_of(cell), sizes[cell]).value
+        return gain_elsewhere("last-3", place_of(cell), sizes[cell], deciding_train.EPOCHS).value
 
     def of_others(cell):
         name, place = cell.rsplit("-", 1)[0], place_of(cell)

@@ -91,7 +91,8 @@ def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allow
         pinned=pinned,
         extra_layers=layers,
         in_steps=allowance.in_steps,
-        promising=tuple(a for a in costs if rules.gain_elsewhere(a, similarity.place, n).value is not None),
+        promising=tuple(a for a in costs if rules.gain_elsewhere(a, similarity.place, n, trainer.epochs).value),
+        gains_after=rules.epochs_to_gain(n).value,
     )
 
 

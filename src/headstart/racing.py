@@ -64,7 +64,7 @@ class Terms:
 
 def race_for_more(ground: Ground, similarity: Similarity, answer: Answer, terms: Terms) -> Raced:
     """Plan, race, decide, and train the winner on everything. Ctrl-C ends it with the best that is finished."""
-    frozen = _frozen(ground, answer, similarity, terms)
+    frozen = _frozen(ground, answer, terms)
     if (reason := _hopeless(ground, frozen, terms)) is not None:
         return Raced(reason, frozen=frozen)
     with terms.clock("plan"):  # imports torch
@@ -80,6 +80,7 @@ def _raced(trainer: Trainer, workers: Spread, similarity: Similarity, frozen: Fr
         with clock("plan"):
             terms.progress.start("plan")
             planned, terms = _planned(trainer, similarity, terms)
+        frozen = _experienced(frozen, similarity.place, planned)
         notes = tuple(flip_notes(trainer.flips))
         for line in (planned.why, *notes):
             terms.progress.say(line)
@@ -127,7 +128,7 @@ def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Pl
     return plan(replace(facts, left=_allowance(terms).left())), terms
 
 
-def _frozen(ground: Ground, answer: Answer, similarity: Similarity, terms: Terms) -> FrozenAnswer:
+def _frozen(ground: Ground, answer: Answer, terms: Terms) -> FrozenAnswer:
     groups = ground.material.groups[ground.material.learn] if ground.material.samples.groups is not None else None
     names = answer.names
     what = f"on depth{'s' if len(names) > 1 else ''} {names[0]}" + (f" to {names[-1]}" if len(names) > 2 else "")
@@ -135,10 +136,14 @@ def _frozen(ground: Ground, answer: Answer, similarity: Similarity, terms: Terms
         what += f" and {names[1]}"
     seconds = terms.clock.seconds()["total"]
     figures = (answer.top1, answer.low, answer.high)
-    amounts = rules.amounts(terms.config.train, len(ground.backbone.depths) - 1, terms.config.budget).value
-    elsewhere = {a: rules.gain_elsewhere(a, similarity.place, len(ground.material.learn)).value for a in amounts}
-    expected = {a: gain for a, gain in elsewhere.items() if gain is not None}
-    return FrozenAnswer(answer.logits, answer.judged, ground.material.labels, groups, what, seconds, figures, expected)
+    return FrozenAnswer(answer.logits, answer.judged, ground.material.labels, groups, what, seconds, figures)
+
+
+def _experienced(frozen: FrozenAnswer, place: str, planned: Plan) -> FrozenAnswer:
+    """The frozen answer, and what the planned amounts gained on other pictures as far from the source."""
+    n, trains = len(frozen.labels), {p.arm.train for p in planned.arms}
+    elsewhere = {train: rules.gain_elsewhere(train, place, n, planned.epochs).value for train in trains}
+    return replace(frozen, expected={train: gain for train, gain in elsewhere.items() if gain is not None})
 
 
 def _hopeless(ground: Ground, frozen: FrozenAnswer, terms: Terms) -> str | None:

@@ -30,14 +30,18 @@ def test_lower_stages_move_less_the_nearer_the_pictures() -> None:
 
 def test_only_deep_training_far_from_the_source_is_known_to_gain() -> None:
     gains = {
-        a: rules.gain_elsewhere(a, "far", 200).value for a in ("extra", "norms", "last-1", "last-2", "last-3", "all")
+        a: rules.gain_elsewhere(a, "far", 200, 6).value for a in ("extra", "norms", "last-1", "last-2", "last-3", "all")
     }
     assert {a for a, gain in gains.items() if gain is not None} == {"last-2", "last-3", "all"}
     assert all(mean > 0 < deviation for mean, deviation in filter(None, gains.values()))
     assert (
-        rules.gain_elsewhere("last-3", "near", 200).value is rules.gain_elsewhere("last-3", "middle", 200).value is None
+        rules.gain_elsewhere("last-3", "near", 200, 6).value
+        is rules.gain_elsewhere("last-3", "middle", 200, 6).value
+        is None
     )
-    assert rules.gain_elsewhere("last-3", "far", 10).value is None, "ten pictures lost by it"
+    assert rules.gain_elsewhere("last-3", "far", 10, 20).value is None, "ten pictures lost by it"
+    assert rules.gain_elsewhere("last-3", "far", 200, 5).value is None, "with fewer epochs it was not ahead"
+    assert [rules.epochs_to_gain(n).value for n in (50, 200, 400, 600, 2600)] == [6, 6, 4, 3, 2]
 
 
 def test_at_most_256_pictures_prove_a_classifier() -> None:

@@ -57,7 +57,7 @@ class PlanFacts:
     `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
     optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
     unit trains `epochs` on `folds` - 1 folds. `promising`: amounts that gained on other pictures of the kind
-    (`rules.gain_elsewhere`): one fold that does not contradict is enough to choose them.
+    (`rules.gain_elsewhere`) after `gains_after` epochs: one fold that does not contradict is enough to choose them.
     """
 
     n: int
@@ -75,6 +75,12 @@ class PlanFacts:
     extra_layers: tuple[int, ...] = ()
     in_steps: bool = False
     promising: tuple[Amount, ...] = ()
+    gains_after: int = 1
+
+    @property
+    def likely(self) -> tuple[Amount, ...]:
+        """What is promising with so many epochs."""
+        return self.promising if self.epochs >= self.gains_after else ()
 
 
 @dataclass(frozen=True)
@@ -162,15 +168,17 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
     """As many epochs, from `least` to those of the facts, as let the last stages be compared in the time that is left.
 
     Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Where
-    some are promising: the dearest of these that fits at all, on the fewest folds that tell something. Rate and
-    averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
+    some are promising: the dearest of these that fits at all with the epochs it needs, on the fewest folds that tell
+    something, and with no fewer epochs. Rate and averaging are constant (`finetune.schedule`), so fewer epochs are the
+    beginning of more, not another recipe.
     """
     pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
     stages = pinned if facts.pinned != "auto" else [a for a in facts.costs if a.startswith("last-")]
     if facts.pinned == "auto" and facts.promising:
-        shortest = replace(facts, epochs=least)
+        shortest = replace(facts, epochs=max(least, facts.gains_after))
         fits = [a for a in stages if a in facts.promising and _tier(_planned(Arm(a), shortest), shortest) == 0]
-        stages = sorted(fits, key=lambda a: -facts.costs[a].train_seconds)[:1] or stages
+        if fits:
+            stages, least = [max(fits, key=lambda a: facts.costs[a].train_seconds)], shortest.epochs
     for epochs in range(facts.epochs, least, -1):
         planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
         dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
@@ -299,7 +307,7 @@ def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
     judged = held * (facts.epochs + 1) * cost.judge_seconds  # every epoch, and the blend
     unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
     refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
-    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, arm.train in facts.promising)
+    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, arm.train in facts.likely)
     if _tier(planned, facts) < CANNOT_TIER:
         return planned
     why = f"one fold and the final training take {duration((unit + planned.once + refit).seconds)}"
@@ -320,7 +328,7 @@ def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
 
 def _enough(train: Amount, facts: PlanFacts) -> int:
     """Folds that can tell an amount from the frozen head; one where it is expected to be better."""
-    return 1 if train in facts.promising else fewest_folds(facts.n, facts.folds)
+    return 1 if train in facts.likely else fewest_folds(facts.n, facts.folds)
 
 
 def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int) -> float:

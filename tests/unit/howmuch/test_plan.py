@@ -178,3 +178,16 @@ def test_epochs_go_by_the_dearest_promising_amount_that_fits():
     first = plan(replace(shorter, epochs=epochs_in_time(shorter, 3))).arms[0]
     assert first.arm.train == "last-2", "where the last three stages are too dear, two get the time"
     assert epochs_in_time(replace(told, left=1), 3) == 3
+
+
+def test_what_gains_only_after_some_epochs_gets_them_or_is_not_promising():
+    far = replace(FACTS, left=40, similarity="far", promising=("last-2", "last-3"))
+    plain = epochs_in_time(far, 3)
+    assert plain < 6 < far.epochs
+    needed = replace(far, gains_after=6)
+    epochs = epochs_in_time(needed, 3)
+    assert epochs == 6, "one fold of the most stages that fit so long, rather than two of fewer epochs"
+    assert any(p.promising for p in plan(replace(needed, epochs=epochs)).arms)
+    short = replace(needed, left=18)
+    assert epochs_in_time(short, 3) == epochs_in_time(replace(short, promising=()), 3) < 6
+    assert not any(p.promising for p in plan(replace(short, epochs=epochs_in_time(short, 3))).arms)
