@@ -69,9 +69,9 @@ def cluster():
         from ray.cluster_utils import Cluster
 
         forget_token()
-        place = tempfile.mkdtemp(
-            prefix="ray-", dir="/tmp"
-        )  # of its own: nobody else finds it; a short name for sockets
+        place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # nobody else finds it; a short name for sockets
+        patch.setenv("RAY_TMPDIR", place)  # here, and not in /tmp/ray, Cluster notes its address
+        Path(place, "ray").mkdir()  # which it expects to be there
         small = {"object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 4}  # a lost node is noticed
         head = {"num_cpus": 2, "ray_client_server_port": free_port(), "_system_config": soon, **small}
