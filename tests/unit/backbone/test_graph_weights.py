@@ -13,6 +13,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.graph_weights import graph_with
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.finetune.loop import Lesson, logits_of, train
+from headstart.finetune.precision import precisions
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail
 from lessons import Maps, squares
@@ -28,7 +29,7 @@ def maps(lite0: Backbone, photos: Path) -> Maps:
 def test_openvino_gives_what_the_trained_tail_gives(lite0: Backbone, maps: Maps, amount: str) -> None:
     tail = Tail(maps.network, amount, maps.depths, maps.head(4))
     rows = np.arange(4)
-    recipe = Recipe(learning_rate=0.05, epochs=1, batch=2, warm_up=0)
+    recipe = Recipe(learning_rate=0.05, epochs=1, batch=2, warm_up=0, precision=precisions("cpu")[0])
     course = train(tail, Lesson(maps, rows, rows, rows[:0]), recipe)
     expected = logits_of(tail, maps, rows)
     engine = OpenVinoEngine(graph_with(lite0.graph(), course.trained.tensors), ["block5", "last"])

@@ -15,13 +15,14 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.folding import folded
 from headstart.evaluation.metrics import row_nll
 from headstart.finetune.loop import Course, DivergedError, Lesson, logits_of, out_of_memory, train
+from headstart.finetune.precision import precisions
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail
 from headstart.finetune.trainable import trainable
 from headstart.howmuch.start import fresh_head
 from lessons import Maps, squares
 
-RECIPE = Recipe(learning_rate=0.02, epochs=2, batch=8)
+RECIPE = Recipe(learning_rate=0.02, epochs=2, batch=8, precision=precisions("cpu")[0])
 LABELS = np.arange(15) % 5
 LEARN, HELD = np.arange(10), np.arange(10, 15)
 NOBODY = np.arange(0)
