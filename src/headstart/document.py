@@ -211,9 +211,15 @@ def _how(told: Told, n: int) -> str:
     times = "" if folds["repeats"] == 1 else f", {folds['repeats']} times"
     apart = "groups and duplicates" if told.material.samples.groups is not None else "duplicates"
     return (
-        f"out of fold on {n} pictures ({folds['folds']} folds{times}, {apart} kept together), "
+        f"out of fold on {n} pictures ({folds['folds']} folds{times}, {apart} kept together), {_carried(told, n)}"
         f"corrected for the choice among {len(told.found.candidates)} heads{_and_arms(told)}"
     )
+
+
+def _carried(told: Told, n: int) -> str:
+    """How the figure came to stand for more pictures than were judged (`howmuch.at_large`)."""
+    every = int(told.found.judged.sum())
+    return f"carried over to all {every} by the new head, which judged those, " if every > n else ""
 
 
 def _and_arms(told: Told) -> str:

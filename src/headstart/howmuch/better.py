@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.intervals import bootstrap_counts, paired_standard_error
+from headstart.howmuch.at_large import AtLarge, moved, slope
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -51,9 +52,16 @@ class Better:
 
 
 def better(
-    arms: Sequence[Scores], rival: Scores, chosen: tuple[int, int], groups: IntArray | None = None, seed: int = 0
+    arms: Sequence[Scores],
+    rival: Scores,
+    chosen: tuple[int, int],
+    groups: IntArray | None = None,
+    seed: int = 0,
+    whole: AtLarge | None = None,
 ) -> Better:
     """Compare the choice `chosen` = (arm, version) among `arms` with the first version of `rival`.
+
+    `whole`: the rival's accuracy on more pictures than these rows; then `top1`, `low` and `high` are for those.
 
     The choice is repeated in every bootstrap draw of rows (or groups): the version of lowest log-loss per arm, then the
     sharpest of the arms level in accuracy, on the rows drawn; it is scored on the rows left out. The mean over draws is
@@ -86,6 +94,9 @@ def better(
     error = float(np.sqrt(error**2 + drawn[3].var() + 1 / (n if groups is None else len(np.unique(groups))) ** 2))
     error_nll = float(np.hypot(error_nll, drawn[4].std()))
     low, high = np.quantile(drawn[2], [0.025, 0.975])
+    figures = (float(means[2]), float(low), float(high))
+    if whole is not None:
+        figures = moved(drawn[2], drawn[2] - drawn[0], slope(correct[at], rival.correct[0]), whole)
     p, p_nll = chance(means[0], error), chance(means[1], error_nll)
     return Better(
         float(means[0]),
@@ -95,9 +106,7 @@ def better(
         error_nll,
         p,
         p_nll,
-        float(means[2]),
-        float(low),
-        float(high),
+        *figures,
         p,
     )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.intervals import Z95, accuracy_interval, paired_standard_error
 from headstart.howmuch.arm import Amount, Arm, FrozenAnswer, amount_order
+from headstart.howmuch.at_large import AtLarge
 from headstart.howmuch.better import Better, Scores, better
 from headstart.howmuch.experience import informed
 from headstart.howmuch.lane import ArmRun, RaceResult
@@ -174,6 +175,8 @@ def _more(
 ) -> Verdict:
     """An arm as a verdict; its accuracy is that of choosing among all arms and, unless it was asked for, the old head.
 
+    Where the old head judged more pictures than the arm did, the accuracy is for all of those (`at_large`).
+
     `how`: the amount that was asked for or "auto", and the seed.
     """
     pinned, seed = how
@@ -181,7 +184,7 @@ def _more(
     family, at = _family(chosen, tried)
     frozen = _frozen_scores(answer, score.rows)
     pool = [*family, frozen] if pinned == "auto" else family  # what was asked for was not chosen over the frozen head
-    corrected = better(pool, frozen, at, _groups(answer, score.rows), seed)
+    corrected = better(pool, frozen, at, _groups(answer, score.rows), seed, _at_large(answer, score))
     logits = np.zeros_like(answer.logits)
     logits[score.rows] = score.logits
     judged = np.zeros(len(answer.labels), bool)
@@ -191,6 +194,15 @@ def _more(
         corrected.top1, corrected.low, corrected.high, uncorrected_top1=score.top1, logits=logits, judged=judged,
         p_better=compared.p, judged_by="accuracy", gain=compared.gain, guessing=False, why="",
     )  # fmt: skip
+
+
+def _at_large(answer: FrozenAnswer, score: Score) -> AtLarge | None:
+    """The old head on all its pictures, where the arm of `score` judged a part of them."""
+    rows = np.flatnonzero(answer.judged)
+    if len(rows) <= len(score.rows):
+        return None
+    right = answer.logits[rows].argmax(axis=1) == answer.labels[rows]
+    return AtLarge(float(right.mean()), *accuracy_interval(right, _groups(answer, rows)))
 
 
 def _against_frozen(answer: FrozenAnswer, best: ArmRun, tried: Sequence[ArmRun], seed: int) -> Better:

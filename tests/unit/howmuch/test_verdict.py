@@ -243,3 +243,19 @@ def test_an_amount_that_was_asked_for_is_told_from_these_pictures_alone():
     world = World(n=100, frozen=0.85, gains={"last-2": 0.02})
     verdict = experienced(world, world.plan(("last-2",), "last-2"), "last-2")
     assert verdict.p_better == verdict.p_here and "alone" not in verdict.why
+
+
+def test_what_judged_a_part_is_said_for_all_pictures():
+    """Where the head judged more pictures than the arm, the figure follows the head from the part to the whole."""
+    world = World(n=200, frozen=0.8, gains={"last-2": 0.12}, seconds={"last-2": 20.0})
+    answer = world.answer()
+    found = race(world.plan(("last-2",), "last-2"), world.run, answer, world.folds, world.clock(100))
+    told = judge_race(answer, found, "last-2")
+    assert 0 < told.judged.sum() < 200
+    alone = judge_race(replace(answer, judged=told.judged), found, "last-2")
+    assert (told.uncorrected_top1, told.gain) == (alone.uncorrected_top1, alone.gain)
+    right = answer.logits.argmax(axis=1) == answer.labels
+    here, everywhere = right[told.judged].mean(), right.mean()
+    assert here != everywhere
+    assert 0.1 < (told.top1 - alone.top1) / (everywhere - here) <= 1
+    assert told.high - told.low < alone.high - alone.low
