@@ -96,12 +96,14 @@ def _line(words: list[str]) -> str:
     return child.stdout
 
 
+@pytest.mark.slow
 def test_every_block_runs_and_prints(desk: tuple[Path, list[str]]) -> None:
     printed = desk[1]
     assert len(printed) >= 8
     assert all(text.strip() for text in printed)
 
 
+@pytest.mark.slow
 def test_every_amount_was_really_trained(desk: tuple[Path, list[str]]) -> None:
     asked = re.findall(r"--train (\S+).*--out (\S+)", TEXT)
     assert {amount for amount, _ in asked} >= {"scratch", "head", "extra", "last-1"}
@@ -145,6 +147,7 @@ def test_pictures_and_links_of_the_page_exist() -> None:
 
 
 @pytest.mark.skipif(not REAL, reason="needs the packages: HEADSTART_DOWNLOADS")
+@pytest.mark.slow
 def test_the_names_on_the_page_are_those_that_are_printed(desk: tuple[Path, list[str]]) -> None:
     outputs = [text for kind, text in BLOCKS if kind == "text"]
     for number in (0, 1):  # the set, and what the network called its birds

@@ -247,7 +247,7 @@ def test_an_amount_that_was_asked_for_is_told_from_these_pictures_alone():
 
 def test_what_judged_a_part_is_said_for_all_pictures():
     """Where the head judged more pictures than the arm, the figure follows the head from the part to the whole."""
-    world = World(n=200, frozen=0.8, gains={"last-2": 0.12}, seconds={"last-2": 20.0})
+    world = World(n=200, frozen=0.7, gains={"last-2": 0.08}, seconds={"last-2": 20.0})
     answer = world.answer()
     found = race(world.plan(("last-2",), "last-2"), world.run, answer, world.folds, world.clock(100))
     told = judge_race(answer, found, "last-2")
