@@ -96,14 +96,16 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
         else:
             best, compared = _expected(answer, (order, tried), compared, seed)
     chosen = best if best is not None and compared is not None and (pinned != "auto" or clear(compared)) else None
+    guessing = _guesses(answer, frozen, seed)
+    if chosen is not None and (guessing or pinned != "auto"):  # what beats a head that knows something does not guess
+        guessing = _arms_guess(answer, chosen, tried, seed)
+    by_loss = chosen is not None and compared is not None and compared.p < P_TOP1 and compared.p_nll >= P_NLL
+    if guessing and pinned == "auto":
+        chosen = None
     verdict = frozen if chosen is None or compared is None else _more(answer, chosen, tried, compared, (pinned, seed))
     if compared is not None:
-        by_loss = chosen is not None and compared.p < P_TOP1 and compared.p_nll >= P_NLL
         p, by = (compared.p_nll, "log-loss") if by_loss else (compared.p, "accuracy")
         verdict = replace(verdict, p_better=p, judged_by=by, gain=compared.gain, p_here=compared.p_here)
-    guessing = _guesses(answer, frozen, seed) if chosen is None else _arms_guess(answer, chosen, tried, seed)
-    if guessing and chosen is not None and pinned == "auto":
-        chosen, verdict = None, replace(frozen, p_better=verdict.p_better, gain=verdict.gain)
     verdict = replace(verdict, guessing=guessing)
     figures = (verdict.top1, verdict.low, verdict.high)
     told = sentence(answer, result, (chosen, best), compared, (figures, guessing, pinned))

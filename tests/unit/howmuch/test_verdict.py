@@ -237,6 +237,20 @@ def test_guesses_are_not_saved_by_what_was_gained_elsewhere(fewer_draws):
         world.labels = np.random.default_rng(seed).permutation(world.labels)
         verdict = experienced(world, world.plan(("last-2",)))
         assert verdict.train == "head" and (verdict.guessing or verdict.p_better < 0.9)
+        assert verdict.p_here is not None
+
+
+def test_eight_pictures_of_one_fold_do_not_make_a_head_that_knows_something_guess(fewer_draws):
+    """What beats such a head need not prove on a few pictures that it does not guess."""
+    taken = 0
+    for seed in range(6):
+        world = World(n=40, frozen=0.85, gains={"last-2": 0.1}, seconds={"last-2": 20.0}, seed=seed)
+        answer = replace(world.answer(), expected=ELSEWHERE)
+        found = race(world.plan(("last-2",)), world.run, answer, world.folds, world.clock(50))
+        verdict = judge_race(answer, found)
+        assert not verdict.guessing and not verdict.why.startswith("No better than guessing")
+        taken += verdict.train == "last-2" and verdict.judged.sum() == 8
+    assert taken
 
 
 def test_an_amount_that_was_asked_for_is_told_from_these_pictures_alone():
