@@ -90,7 +90,8 @@ def _raced(trainer: Trainer, workers: Spread, similarity: Similarity, frozen: Fr
         raced = Raced(result.ended, planned, result, verdict, None, frozen, notes, result.interrupted)
         if verdict.arm is not None:
             with clock("refit"):
-                terms.progress.start(f"train {verdict.train} on everything")
+                if not verdict.kept:
+                    terms.progress.start(f"train {verdict.train} on everything")
                 raced = replace(raced, answer=_refitted(ground, trainer, verdict))
     except KeyboardInterrupt:
         if raced.plan is not None and raced.interrupted:
@@ -114,6 +115,7 @@ def _planned(trainer: Trainer, similarity: Similarity, terms: Terms) -> tuple[Pl
     facts = replace(facts, epochs=kept_epochs(terms.run.folder / RACE, facts.n, facts.epochs, resumed))
     trainer.epochs = facts.epochs
     planned = plan(facts)
+    trainer.keep = frozenset(p.arm.train for p in planned.arms if p.keeps)
     if facts.pinned == "auto" or not planned.arms or any(arm.status == WILL for arm in planned.arms):
         return planned, terms
     first = min(planned.arms, key=lambda arm: (arm.unit + arm.once + arm.refit).seconds)
@@ -188,7 +190,7 @@ def _run(planned: Plan, trainer: Trainer, workers: Spread, frozen: FrozenAnswer,
         )
 
     ledger = Ledger(terms.run.folder / RACE, fingerprint(ground, trainer))
-    options = RaceOptions(ledger, tell, workers.ahead, workers.at_once)
+    options = RaceOptions(ledger, tell, workers.ahead, workers.at_once, trainer.keeps)
     return race(planned, workers.runner, frozen, ground.split.folds, _allowance(terms), options)
 
 
@@ -233,7 +235,11 @@ def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
     from headstart.backbone.graph_weights import graph_with
     from headstart.finetune.loop import logits_of
 
-    tail, course = trainer.refit(arm, version)
+    if verdict.kept:
+        tail, course, n = trainer.kept[arm.key]
+        common["provenance"] |= {"trained_on": n}
+    else:
+        tail, course = trainer.refit(arm, version)
     activations = None if trainer.elsewhere is not None else trainer.activations(tail.cut)
 
     def expected(rows: NDArray[np.int64]) -> NDArray[np.floating]:

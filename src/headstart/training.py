@@ -80,7 +80,8 @@ class Trainer:
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
     for the user. `similarity` of the pictures to the source: near, middle or far. `epochs`: how long an arm is trained,
-    by default as long as may pay. `elsewhere` does final trainings in place of this process.
+    by default as long as may pay. `elsewhere` does final trainings in place of this process. `keep`: amounts of which
+    `kept` holds, by key of the arm, what the last unit trained: tail, course, number of pictures.
     """
 
     ground: Ground
@@ -91,6 +92,8 @@ class Trainer:
     device: str = "cpu"
     epochs: int = 0
     elsewhere: Callable[[Arm, IntArray, Any], tuple[Tail, Course] | None] | None = None
+    keep: frozenset[str] = frozenset()
+    kept: dict[str, tuple[Tail, Course, int]] = field(default_factory=dict)
     _network: Any = None
     _heads: StartHeads | None = None
     _views: tuple[View, ...] | None = None
@@ -141,7 +144,10 @@ class Trainer:
         try:
             if arm.train == "extra":
                 return self._layers_unit(arm, rows, held)
-            course = self._train(arm, (repeat, fold), (rows, held), self.recipe(arm, len(rows)))[1]
+            tail, course = self._train(arm, (repeat, fold), (rows, held), self.recipe(arm, len(rows)))
+            if arm.train in self.keep:
+                tail.zero_grad(set_to_none=True)
+                self.kept[arm.key] = (tail, course, len(rows))
         except ArithmeticError as error:
             return FoldResult(held, empty, np.zeros(0), 0, None, str(error))
         except (MemoryError, RuntimeError) as error:
@@ -149,6 +155,10 @@ class Trainer:
                 raise
             return FoldResult(held, empty, np.zeros(0), 0, None, "out of memory")
         return FoldResult(held, course.logits, course.seconds, course.steps, course.blend)
+
+    def keeps(self, arm: Arm) -> bool:
+        """Whether the network that the last unit of `arm` trained is at hand."""
+        return arm.key in self.kept
 
     def refit(self, arm: Arm, version: Version) -> tuple[Tail, Course]:
         """The arm on every picture to learn from, as long as `version` says. For arms that train the network."""

@@ -14,7 +14,8 @@ def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[
 
     `p_better`: that more training is better, when a race compared it; before that, that the chosen depths are better
     than the last layer (`p_depths` always says so). `p_here`: what these pictures say of it, without what such training
-    gained elsewhere. `judged_by`: by which measure a race decided. `epochs` and `blend` say what was trained.
+    gained elsewhere. `judged_by`: by which measure a race decided. `epochs` and `blend` say what was trained;
+    `on_all_pictures` is false where the network is one that a fold trained.
     """
     judged = bool(found.judged.any())
     decision: dict[str, Any] = {
@@ -45,6 +46,7 @@ def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[
             "epochs": verdict.version.epoch,
             "blend": verdict.version.blend,
             "fresh": arm.fresh,
+            "on_all_pictures": not verdict.kept,
         }
     return decision
 

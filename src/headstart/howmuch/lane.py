@@ -21,7 +21,8 @@ class ArmRun:
 
     `in_race`: neither failed nor stopped, so that it may be chosen. `seconds`: wall seconds of its units and what they
     were `predicted_seconds` to take (of all folds where none ran). `refit_fits`: its final training fits into what is
-    left. `curve`: (seconds since the start of a fold, top-1), epoch by epoch, mean over its folds.
+    left; `kept`: it does not, and the network that its last unit trained is saved in its place. `curve`: (seconds since
+    the start of a fold, top-1), epoch by epoch, mean over its folds.
     """
 
     planned: PlannedArm
@@ -35,6 +36,7 @@ class ArmRun:
     refit_seconds: float
     refit_fits: bool
     curve: tuple[tuple[float, float], ...]
+    kept: bool = False
 
     @property
     def arm(self) -> Arm:
@@ -88,14 +90,15 @@ class Lane:
             return
         self.units.append(result)
         self._labels = labels
-        self.score = score_of(self.units, labels)
+        self.score = score_of(self.units, labels, self.planned.keeps)
 
     def stop(self, why: str) -> None:
         """Take the arm out of the race."""
         self.alive, self.why = False, why
 
-    def report(self, refit_seconds: float, refit_fits: bool, ended: str) -> ArmRun:
-        """What became of it, once the race has `ended`."""
+    def report(self, final: tuple[float, bool, bool], ended: str) -> ArmRun:
+        """What became of it, once the race has `ended`; `final`: `refit_seconds`, `refit_fits` and `kept`."""
+        refit_seconds, refit_fits, kept = final
         tried = bool(self.units) or not self.alive
         return ArmRun(
             planned=self.planned,
@@ -109,6 +112,7 @@ class Lane:
             refit_seconds=refit_seconds,
             refit_fits=refit_fits,
             curve=self._curve(),
+            kept=kept and bool(self.units),
         )
 
     def _curve(self) -> tuple[tuple[float, float], ...]:

@@ -57,7 +57,8 @@ class PlanFacts:
     `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
     optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
     unit trains `epochs` on `folds` - 1 folds. `promising`: amounts that gained on other pictures of the kind
-    (`rules.gain_elsewhere`) after `gains_after` epochs: one fold that does not contradict is enough to choose them.
+    (`rules.gain_elsewhere`) after `gains_after` epochs: one fold that does not contradict is enough to choose them, and
+    (`keeps`) what was trained on it can be saved as it is where there is no time to train on everything.
     """
 
     n: int
@@ -76,6 +77,7 @@ class PlanFacts:
     in_steps: bool = False
     promising: tuple[Amount, ...] = ()
     gains_after: int = 1
+    keeps: bool = False
 
     @property
     def likely(self) -> tuple[Amount, ...]:
@@ -87,7 +89,7 @@ class PlanFacts:
 class PlannedArm:
     """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`.
 
-    `promising`: its amount gained on other pictures of the kind.
+    `promising`: its amount gained on other pictures of the kind; `keeps`: what a fold trains can be saved as it is.
     """
 
     arm: Arm
@@ -97,6 +99,7 @@ class PlannedArm:
     why: str
     status: str
     promising: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,11 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
 
     Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Where
     some are promising: the dearest of these that fits at all with the epochs it needs, on the fewest folds that tell
-    something, and with no fewer epochs. Rate and averaging are constant (`finetune.schedule`), so fewer epochs are the
-    beginning of more, not another recipe.
+    something, and with no fewer epochs; on one fold where what that trains can be saved: more epochs are then worth
+    more than a second fold. Rate and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of
+    more, not another recipe.
     """
+    enough = fewest_folds(facts.n, facts.folds)
     pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
     stages = pinned if facts.pinned != "auto" else [a for a in facts.costs if a.startswith("last-")]
     if facts.pinned == "auto" and facts.promising:
@@ -179,11 +184,11 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
         fits = [a for a in stages if a in facts.promising and _tier(_planned(Arm(a), shortest), shortest) == 0]
         if fits:
             stages, least = [max(fits, key=lambda a: facts.costs[a].train_seconds)], shortest.epochs
+            enough = 1 if facts.keeps else enough
     for epochs in range(facts.epochs, least, -1):
         planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
         dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
         others = sum(p.unit.seconds for p in planned if p is not dearest)
-        enough = fewest_folds(facts.n, facts.folds)
         if dearest is None or _to_be_chosen(dearest, facts, enough) + others <= COMFORTABLE * facts.left:
             return epochs
     return min(least, facts.epochs)
@@ -307,10 +312,13 @@ def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
     judged = held * (facts.epochs + 1) * cost.judge_seconds  # every epoch, and the blend
     unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
     refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
-    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, arm.train in facts.likely)
+    likely = arm.train in facts.likely
+    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, likely, likely and facts.keeps)
     if _tier(planned, facts) < CANNOT_TIER:
         return planned
-    why = f"one fold and the final training take {duration((unit + planned.once + refit).seconds)}"
+    takes = "one fold takes" if planned.keeps else "one fold and the final training take"
+    final = Cost(0.0, 0) if planned.keeps else refit
+    why = f"{takes} {duration((unit + planned.once + final).seconds)}"
     return replace(planned, why=why, status=CANNOT)
 
 
@@ -332,6 +340,6 @@ def _enough(train: Amount, facts: PlanFacts) -> int:
 
 
 def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int) -> float:
-    """Seconds or steps for so many folds and the final training."""
-    cost = planned.unit * folds + planned.once + planned.refit
+    """Seconds or steps for so many folds and, unless what these train can be saved as it is, the final training."""
+    cost = planned.unit * folds + planned.once + (Cost(0.0, 0) if planned.keeps else planned.refit)
     return float(cost.steps) if facts.in_steps else cost.seconds

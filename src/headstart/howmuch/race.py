@@ -13,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import interrupts
-from headstart.evaluation.intervals import paired_standard_error
 from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit, nothing_to_win
 from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.plan import Plan, duration, fewest_folds, named
-from headstart.howmuch.score import Score, frozen_on, ranked
+from headstart.howmuch.score import Score, beaten, frozen_on, ranked
 
 IntArray = NDArray[np.integer]
 
 ROOMY = 0.5  # share of the time left within which arms are judged in full rather than halved away
 STARTS = 0.5  # share of the time left that first folds may take even where the best arm cannot be judged in full then
-ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
 PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
 CAREFUL = 1.2  # times its prediction that a further fold may take: one fold less beats one too many to train in the end
 SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
@@ -47,13 +45,15 @@ class Step:
 class RaceOptions:
     """`ledger` keeps units over a kill; `tell` is called after every unit.
 
-    `ahead` is told which units are wanted next, in order of use; the runner does `at_once` of them together.
+    `ahead` is told which units are wanted next, in order of use; the runner does `at_once` of them together. `kept`:
+    whether the network that an arm's last unit trained is at hand, to be saved as it is.
     """
 
     ledger: Ledger | None = None
     tell: Callable[[Step], None] | None = None
     ahead: Callable[[list[tuple[Arm, int, int]]], None] | None = None
     at_once: int = 1
+    kept: Callable[[Arm], bool] = lambda _: False
 
 
 def race(
@@ -125,7 +125,8 @@ class _Race:
         for lane in self._lanes:
             seconds = self._allowance.seconds(lane.kind, lane.planned.refit)
             fits = seconds <= PATIENCE if interrupted else self._allowance.fits(self._refit(lane), SLACK)
-            runs.append(lane.report(seconds, fits, ended))
+            kept = not fits and lane.planned.keeps and self._options.kept(lane.arm)
+            runs.append(lane.report((seconds, fits, kept), ended))
         return RaceResult(tuple(runs), ended, interrupted, self._seconds, self._allowance.error())
 
     def _rungs(self) -> list[int]:
@@ -228,7 +229,9 @@ class _Race:
         """Units of a lane up to `target`, as far as the time allows."""
         while lane.alive and len(lane.units) < min(target, len(self._units)):
             careful = CAREFUL if lane.units else 1.0
-            if not self._allowance.fits(careful * self._unit(lane) + self._refits(lane)) and not self._free(lane):
+            final = self._refit(lane)  # if it fits now it is better than one more fold
+            final = max(self._refits(lane), final if self._allowance.fits(final, SLACK) else 0.0)
+            if not self._allowance.fits(careful * self._unit(lane) + final) and not self._free(lane):
                 lane.why, self._late = f"the time ended after {_times(len(lane.units), 'fold')}", True
                 return
             self._step(lane)
@@ -243,13 +246,13 @@ class _Race:
             own, own_losses = score.correct[score.chosen], score.losses[score.chosen]
             against = None
             worse = self._plan.pinned == "auto" and own_losses.mean() > losses.mean()
-            if worse and _beaten(own, right, None if groups is None else groups[score.rows]):
+            if worse and beaten(own, right, None if groups is None else groups[score.rows]):
                 against, gap = "the new head", right.mean() - own.mean()
             elif lane is not leader:
                 best = _scored(leader)
                 rows = np.intersect1d(score.rows, best.rows, assume_unique=True)
                 mine, its = score.at(rows)[0][score.chosen], best.at(rows)[0][best.chosen]
-                if len(rows) and _beaten(mine, its, None if groups is None else groups[rows]):
+                if len(rows) and beaten(mine, its, None if groups is None else groups[rows]):
                     against, gap = named(leader.arm), its.mean() - mine.mean()
             if against is None:
                 kept.append(lane)
@@ -317,8 +320,8 @@ class _Race:
         return self._allowance.cost(lane.kind, lane.planned.refit)
 
     def _refits(self, *lanes: Lane) -> float:
-        """The dearest final training that may still be wanted: of `lanes` and of everything that is in the race."""
-        return max((self._refit(x) for x in (*self._alive(), *lanes)), default=0.0)
+        """The dearest final training that `lanes` and all in the race may need; what a fold trained may be kept."""
+        return max((self._refit(x) for x in (*self._alive(), *lanes) if not x.planned.keeps), default=0.0)
 
     def _alive(self) -> list[Lane]:
         return [x for x in self._racing if x.alive and x.score is not None]
@@ -328,15 +331,10 @@ class _Race:
 
     def _too_dear(self, lane: Lane) -> str:
         fold, refit = self._predicted(lane), lane.planned.refit
-        return (
-            f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))} and the final training "
-            f"{duration(self._allowance.seconds(lane.kind, refit))}: more than was left"
-        )
-
-
-def _beaten(own: NDArray[np.floating], other: NDArray[np.floating], groups: IntArray | None) -> bool:
-    upper = own.mean() - other.mean() + ONE_SIDED_95 * paired_standard_error(own, other, groups)
-    return bool(upper < 0)
+        needs = f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))}"
+        if not lane.planned.keeps:
+            needs += f" and the final training {duration(self._allowance.seconds(lane.kind, refit))}"
+        return f"{needs}: more than was left"
 
 
 def _scored(lane: Lane) -> Score:

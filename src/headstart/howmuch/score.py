@@ -18,6 +18,7 @@ IntArray = NDArray[np.integer]
 
 LEVEL_TOP1 = 1.0  # paired standard errors within which two arms are as accurate (as in `choice`)
 ROUNDING = 1e-12
+ONE_SIDED_95 = 1.645  # upper end of a 90 % interval
 ENOUGH_TO_COOL, CELLS_TO_COOL = 500, 60_000  # rows at least, and logits at most: a temperature is one number
 
 
@@ -66,12 +67,16 @@ class Score:
         return self.correct[:, where], self.losses[:, where]
 
 
-def score_of(units: Sequence[FoldResult], labels: IntArray) -> Score:
-    """Score an arm on every row that its `units` (at least one, none failed) held out."""
+def score_of(units: Sequence[FoldResult], labels: IntArray, last_only: bool = False) -> Score:
+    """Score an arm on every row that its `units` (at least one, none failed) held out.
+
+    `last_only`: the weights after the last epoch are the only version, since they may be saved as they are.
+    """
     epochs = min(len(u.logits) for u in units)
-    versions = [Version(e + 1) for e in range(epochs)]
-    stacks = [np.concatenate([u.logits[e] for u in units]) for e in range(epochs)]
-    if all(u.blend is not None for u in units):
+    recorded = [epochs - 1] if last_only else range(epochs)
+    versions = [Version(e + 1) for e in recorded]
+    stacks = [np.concatenate([u.logits[e] for u in units]) for e in recorded]
+    if not last_only and all(u.blend is not None for u in units):
         versions.append(Version(epochs, blend=True))
         stacks.append(np.concatenate([u.blend for u in units if u.blend is not None]))
     every = np.concatenate([u.rows for u in units])
@@ -102,6 +107,12 @@ def frozen_on(answer: FrozenAnswer, rows: IntArray) -> tuple[FloatArray, FloatAr
     """Rightness and log-loss `(m,)` of the frozen answer on `rows`, cooled on them as an arm is."""
     _, right, losses = cooled(answer.logits[rows], answer.labels[rows])
     return right, losses
+
+
+def beaten(own: FloatArray, other: FloatArray, groups: IntArray | None) -> bool:
+    """Whether rightness `own` `(m,)` is below `other` on the same rows by more than noise (90 % interval)."""
+    upper = own.mean() - other.mean() + ONE_SIDED_95 * paired_standard_error(own, other, groups)
+    return bool(upper < 0)
 
 
 def ranked(scores: Sequence[Score], groups: IntArray | None = None) -> list[int]:

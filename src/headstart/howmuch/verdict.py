@@ -41,6 +41,7 @@ class Verdict:
     `p_better`: that the best arm beats the new head, by `judged_by` "accuracy" or "log-loss"; None when none ran;
     `p_here`: in accuracy, from these pictures alone.
     `gain`: in accuracy, corrected. `guessing`: no better than always saying the most frequent class. `why`: a sentence.
+    `kept`: what the arm's last unit trained is saved as it is, without a final training on all pictures.
     """
 
     train: Amount
@@ -59,6 +60,7 @@ class Verdict:
     guessing: bool
     why: str
     p_here: float | None = None
+    kept: bool = False
 
 
 def clear(compared: Better) -> bool:
@@ -82,7 +84,7 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
     """Decide between answer A and the arms of a race. `pinned`: the amount the user asked for; it wins if it ran."""
     frozen = _frozen(answer)
     runs = [r for r in result.runs if r.in_race and (r.arm.train != "scratch" or pinned == "scratch")]
-    usable = [r for r in runs if r.refit_fits or pinned != "auto"]
+    usable = [r for r in runs if r.refit_fits or r.kept or pinned != "auto"]
     order = [usable[i] for i in ranked([_scored(r) for r in usable], answer.groups)] if usable else []
     tried = [r for r in result.runs if r.score is not None and (r in runs or r.arm.train != "scratch")]
     best = compared = None
@@ -194,7 +196,7 @@ def _more(
     return Verdict(
         chosen.arm.train, chosen.arm, score.version, score.temperatures[score.chosen],
         corrected.top1, corrected.low, corrected.high, uncorrected_top1=score.top1, logits=logits, judged=judged,
-        p_better=compared.p, judged_by="accuracy", gain=compared.gain, guessing=False, why="",
+        p_better=compared.p, judged_by="accuracy", gain=compared.gain, guessing=False, why="", kept=chosen.kept,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def sentence(
         more += f"; surely better in log-loss ({_p(compared.p_nll)}), probably in accuracy ({_p(compared.p)})"
     else:
         more += f" ({_p(compared.p)}{_alone(compared)})"
-    return f"{first}, {more}. {_others(result, chosen)}".rstrip()
+    return f"{first}, {more}. {_kept(answer, chosen)}{_others(result, chosen)}".rstrip()
 
 
 def _plain_gain(answer: FrozenAnswer, score: Score) -> float:
@@ -89,6 +89,13 @@ def _untried(result: RaceResult, pinned: str) -> str:
 
 def _time_ended(result: RaceResult) -> bool:
     return result.ended.startswith("what is left of the budget")
+
+
+def _kept(answer: FrozenAnswer, chosen: ArmRun) -> str:
+    """That there was no time to train on everything."""
+    if not chosen.kept:
+        return ""
+    return f"Trained without the pictures of one fold (of {len(answer.labels)}): a longer budget trains on all. "
 
 
 def _others(result: RaceResult, chosen: ArmRun) -> str:

@@ -191,3 +191,18 @@ def test_what_gains_only_after_some_epochs_gets_them_or_is_not_promising():
     short = replace(needed, left=18)
     assert epochs_in_time(short, 3) == epochs_in_time(replace(short, promising=()), 3) < 6
     assert not any(p.promising for p in plan(replace(short, epochs=epochs_in_time(short, 3))).arms)
+
+
+def test_what_a_fold_trains_needs_no_final_training_where_it_can_be_saved():
+    """The time of the final training goes into epochs; of what is not promising nothing is kept."""
+    far = replace(FACTS, left=30, similarity="far", promising=("last-2", "last-3"), gains_after=3)
+    kept = replace(far, keeps=True)
+    assert epochs_in_time(kept, 3) > epochs_in_time(far, 3)
+    arms = plan(replace(kept, epochs=epochs_in_time(kept, 3))).arms
+    assert {p.arm.train for p in arms if p.keeps} == {"last-2", "last-3"}
+    first = arms[0]
+    assert first.arm.train == "last-3" and first.status == WILL
+    assert first.unit.seconds < 30 < first.unit.seconds + first.refit.seconds, "it would not fit otherwise"
+    least = replace(kept, left=0.9 * first.unit.seconds, epochs=epochs_in_time(kept, 3))
+    short = next(p for p in plan(least).arms if p.arm.train == "last-3")
+    assert short.status == CANNOT and short.why.startswith("one fold takes ")

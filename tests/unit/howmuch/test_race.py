@@ -307,3 +307,34 @@ def test_on_a_wall_clock_units_read_back_are_free(tmp_path):
     found = start(again, plan, again.clock(5.9), ledger=Ledger(tmp_path, "same"))
     assert sum(r.units for r in found.runs) > len(world.log)
     assert not set(again.log) & set(world.log)
+
+
+def kept_world(n=200):
+    world = World(n=n, frozen=0.75, gains={"last-2": 0.15}, seconds={"last-2": 20.0})
+    plan = world.plan_of([Arm("last-2", 1e-3)])
+    return world, replace(plan, arms=tuple(replace(p, promising=True, keeps=True) for p in plan.arms))
+
+
+def test_what_a_fold_trained_is_kept_where_no_time_is_left_to_train_on_everything():
+    for total, units, kept in ((30, 1, True), (42, 1, True), (44, 1, False), (200, 5, False)):
+        world, plan = kept_world()
+        (run,) = start(world, plan, world.clock(total), kept=lambda _: True).runs
+        assert (run.units, run.kept, run.refit_fits) == (units, kept, not kept), total
+        assert [v.epoch for v in run.score.versions] == [4], "the last epoch is what is at hand"
+
+
+def test_time_that_no_final_training_fits_into_judges_another_fold():
+    world, plan = kept_world()
+    world.seconds["last-2"] = 20.0
+    plan = replace(plan, arms=tuple(replace(p, refit=p.refit * 4) for p in plan.arms))
+    (run,) = start(world, plan, world.clock(70), kept=lambda _: True).runs
+    assert (run.units, run.kept) == (3, True)
+
+
+def test_nothing_is_kept_that_is_not_at_hand():
+    """As after a kill: units are read back, networks are not."""
+    world, plan = kept_world()
+    (run,) = start(world, plan, world.clock(30)).runs
+    assert (run.units, run.kept, run.refit_fits) == (1, False, False)
+    world, plan = kept_world()
+    assert judge_race(world.answer(), start(world, plan, world.clock(30))).train == "head"

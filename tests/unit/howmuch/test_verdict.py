@@ -11,7 +11,8 @@ import pytest
 from headstart.howmuch import better as better_module
 from headstart.howmuch.arm import Arm, FoldResult
 from headstart.howmuch.lane import RaceResult
-from headstart.howmuch.race import race
+from headstart.howmuch.race import RaceOptions, race
+from headstart.howmuch.score import Version
 from headstart.howmuch.verdict import candidates_json, judge_race
 from race_world import World
 
@@ -273,3 +274,19 @@ def test_what_judged_a_part_is_said_for_all_pictures():
     assert here != everywhere
     assert 0.1 < (told.top1 - alone.top1) / (everywhere - here) <= 1
     assert told.high - told.low < alone.high - alone.low
+
+
+def test_what_a_fold_trained_is_chosen_as_it_is():
+    world = World(n=200, frozen=0.7, gains={"last-2": 0.2}, seconds={"last-2": 20.0})
+    plan = world.plan_of([Arm("last-2", 1e-3)])
+    plan = replace(plan, arms=tuple(replace(p, promising=True, keeps=True) for p in plan.arms))
+    answer = replace(world.answer(), expected=ELSEWHERE)
+    found = race(plan, world.run, answer, world.folds, world.clock(30), RaceOptions(kept=lambda _: True))
+    verdict = judge_race(answer, found)
+    assert (verdict.train, verdict.kept, verdict.version) == ("last-2", True, Version(4))
+    assert "Trained without the pictures of one fold (of 200): a longer budget trains on all." in verdict.why
+    assert verdict.judged.sum() == 40
+    world = world.again()
+    found = race(plan, world.run, answer, world.folds, world.clock(300), RaceOptions(kept=lambda _: True))
+    longer = judge_race(answer, found)
+    assert not longer.kept and "Trained without" not in longer.why
