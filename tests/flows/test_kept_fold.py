@@ -66,7 +66,7 @@ def test_the_network_that_was_judged_is_the_one_that_is_saved(saved: dict[str, A
     result, run = saved["result"], saved["run"]
     decision = result["decision"]
     assert (decision["train"], decision["on_all_pictures"]) == ("last-1", False)
-    assert "Trained without the pictures of one fold (of 40)" in decision["why"]
+    assert "Trained on all but one fold of the 40 pictures" in decision["why"]
     assert result["verified"] == 40
     facts = json.loads((run / "classifier" / "classifier.json").read_text())
     rows = saved["held"][f"last-1_lr{decision['learning_rate']:g}"]

@@ -95,7 +95,7 @@ def _kept(answer: FrozenAnswer, chosen: ArmRun) -> str:
     """That there was no time to train on everything."""
     if not chosen.kept:
         return ""
-    return f"Trained without the pictures of one fold (of {len(answer.labels)}): a longer budget trains on all. "
+    return f"Trained on all but one fold of the {len(answer.labels)} pictures; a longer budget trains on all. "
 
 
 def _others(result: RaceResult, chosen: ArmRun) -> str:

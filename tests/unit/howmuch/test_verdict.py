@@ -284,9 +284,9 @@ def test_what_a_fold_trained_is_chosen_as_it_is():
     found = race(plan, world.run, answer, world.folds, world.clock(30), RaceOptions(kept=lambda _: True))
     verdict = judge_race(answer, found)
     assert (verdict.train, verdict.kept, verdict.version) == ("last-2", True, Version(4))
-    assert "Trained without the pictures of one fold (of 200): a longer budget trains on all." in verdict.why
+    assert "Trained on all but one fold of the 200 pictures; a longer budget trains on all." in verdict.why
     assert verdict.judged.sum() == 40
     world = world.again()
     found = race(plan, world.run, answer, world.folds, world.clock(300), RaceOptions(kept=lambda _: True))
     longer = judge_race(answer, found)
-    assert not longer.kept and "Trained without" not in longer.why
+    assert not longer.kept and "all but one fold" not in longer.why
