@@ -22,6 +22,7 @@ import pytest
 
 from fake_embedders import begin, fake_pictures
 from headstart.errors import MachineError
+from headstart.scaling import ray_session
 from headstart.scaling.embed import finish_folder
 from headstart.scaling.ledger import Ledger
 from headstart.scaling.local import LocalBackend
@@ -69,8 +70,8 @@ def cluster():
         from ray.cluster_utils import Cluster
 
         forget_token()
-        place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # nobody else finds it; a short name for sockets
-        patch.setenv("RAY_TMPDIR", place)  # here, and not in /tmp/ray, Cluster notes its address
+        place = tempfile.mkdtemp(prefix="ray-", dir=ray_session._SHORT)  # nobody else finds it
+        patch.setenv("RAY_TMPDIR", place)  # here, and not where every Ray does, Cluster notes its address
         Path(place, "ray").mkdir()  # which it expects to be there
         small = {"object_store_memory": 80_000_000, "include_dashboard": False, "temp_dir": place}
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 4}  # a lost node is noticed

@@ -325,7 +325,6 @@ def test_what_a_fold_trained_is_kept_where_no_time_is_left_to_train_on_everythin
 
 def test_time_that_no_final_training_fits_into_judges_another_fold():
     world, plan = kept_world()
-    world.seconds["last-2"] = 20.0
     plan = replace(plan, arms=tuple(replace(p, refit=p.refit * 4) for p in plan.arms))
     (run,) = start(world, plan, world.clock(70), kept=lambda _: True).runs
     assert (run.units, run.kept) == (3, True)
