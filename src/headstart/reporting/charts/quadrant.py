@@ -23,7 +23,7 @@ FEW, HALF = 20.0, 1.0  # where the four regions meet
 Area = tuple[float, float, float, float]  # x from, y from, x to, y to
 Frame = tuple[float, float, float, float]  # left, right, top, bottom of the plot
 REGIONS = {
-    ("few", "far"): ("few and far", "a head on", "earlier depths"),
+    ("few", "far"): ("few and far", "the last", "three stages"),
     ("many", "far"): ("many and far", "train deep,", "up to everything"),
     ("few", "near"): ("few and near", "a new head,", "hardly more"),
     ("many", "near"): ("many and near", "fine-tune through,", "with small steps"),
