@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# pip leaves out what Python compiles by itself when it is first imported (half the time of the installation):
+# so let it keep what it compiled, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-all check format bench clean
 
@@ -29,7 +32,7 @@ bench: $(STAMP)-test         ## how to run the measurements
 
 $(STAMP)-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[$*]"
+	$(BIN)/python -m pip install --quiet --no-compile -e ".[$*]"
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -107,7 +108,8 @@ def test_case_100_a_decoder_that_dies_costs_one_picture(server: Served, mark: by
 def test_case_100_all_decoders_killed_at_once_are_replaced(server: Served) -> None:
     assert until(lambda: len(server.children()) >= 2)
     for pid in server.children():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it hung in the test before and has just been ended
+            os.kill(pid, signal.SIGKILL)
     rows = [server.predict(("a.png", PNG)).json["predictions"][0] for _ in range(6)]
     assert rows[-1]["error"] is None
     assert until(lambda: server.ask("GET", "/readyz").status == 200)

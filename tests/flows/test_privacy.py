@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,18 @@ def _refuse(*a, **k):
 socket.socket.connect = _refuse
 socket.socket.connect_ex = _refuse
 socket.getaddrinfo = _refuse
+"""
+
+# Several commands in one process; after each its name, exit code, the files in HOME and whether it tried to connect.
+IN_TURN = """
+import json, os, sys
+from pathlib import Path
+from headstart.cli.main import _run
+home, log = Path(os.environ["HOME"]), Path(os.environ["GUARD_LOG"])
+for command in json.loads(sys.argv[1]):
+    code = _run(command)
+    print()
+    print(json.dumps([command[0], code, [str(p) for p in home.rglob("*") if p.is_file()], log.exists()]), flush=True)
 """
 
 
@@ -46,8 +58,8 @@ def test_no_command_connects_or_writes_to_home(few_digits: Path, guarded: dict[s
     env = {**guarded, "HEADSTART_CACHE": str(tmp_path / "cache")}
     run = tmp_path / "r"
     picture = next(p for p in sorted(few_digits.rglob("*")) if p.is_file())
-    commands = [
-        ("fit", few_digits, "--out", run, "--train", "last-1", "--budget", "1steps"),
+    first = ("fit", few_digits, "--out", run, "--train", "last-1", "--budget", "1steps")
+    rest = [
         ("plan", few_digits, "--budget", "1s"),
         ("predict", run, picture),
         ("evaluate", run, few_digits),
@@ -57,9 +69,9 @@ def test_no_command_connects_or_writes_to_home(few_digits: Path, guarded: dict[s
         ("cache", "--clear"),
         ("--version",),
     ]
-    for command in commands:
-        done = child(*command, env=env)
-        assert done.code == 0, (command, done.err)
-        assert files_below(tmp_path / "home") == set(), command
-        assert not (tmp_path / "connections").exists(), command
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    for done in (child(*first, env=env), child(json.dumps(rest, default=str), code=IN_TURN, env=env)):
+        assert done.code == 0, (done.out, done.err)
+        assert not (tmp_path / "connections").exists(), (tmp_path / "connections").read_text()
+    told = [json.loads(line) for line in done.out.splitlines() if line.startswith("[")]
+    assert told == [[command[0], 0, [], False] for command in rest]
+    assert files_below(tmp_path / "home") == set()

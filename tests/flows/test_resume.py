@@ -19,7 +19,7 @@ from headstart import api, finish, training
 from headstart.howmuch.arm import Arm, FoldResult
 
 RACE = ("--train", "last-1", "--budget", "40steps", "--resume")
-SLOW = CODE.replace("hurry.main(sys.argv[1:])", "hurry.main(sys.argv[1:], epochs=40)")
+SLOW = CODE.replace("hurry.main(sys.argv[1:])", "hurry.main(sys.argv[1:], epochs=12)")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 
 
