@@ -93,6 +93,7 @@ def test_a_race_is_training(few_digits: Path, hurried: None, tmp_path: Path) -> 
     assert {("race", "train"), ("refit", "train"), ("plan", "plan"), ("race", "decode")} <= phases
 
 
+@pytest.mark.slow
 def test_from_python(photos: Path, tmp_path: Path) -> None:
     began = time.perf_counter()
     api.fit(photos, tmp_path / "run", train="head", profile=True)

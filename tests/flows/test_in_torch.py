@@ -128,6 +128,7 @@ def test_the_outcome_is_remembered_and_shown(odd: Odd, few_digits: Path, cache: 
     assert row["images_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_extra_layers_learn_from_its_vectors(deeper: Path, few_digits: Path) -> None:
     assert json.loads((deeper / "result.json").read_text())["decision"]["train"] == "extra"
     assert headstart("predict", deeper, few_digits, "--json").code == 0

@@ -53,7 +53,9 @@ def test_interrupted_after_the_answer(photos: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_stopped_by_a_signal_and_resumed(photos: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
     """With an empty cache the signal arrives while the graph is made; the next run ends like an undisturbed one."""
     env = {**os.environ, "HEADSTART_CACHE": str(tmp_path / "cache")}

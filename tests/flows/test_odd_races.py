@@ -131,6 +131,7 @@ def test_a_budget_of_seconds_is_kept(shuffled_digits: Path, tmp_path: Path) -> N
         assert done.json["race"]["prediction_error"] is not None
 
 
+@pytest.mark.slow
 def test_pictures_that_are_arrays_and_bytes(few_digits: Path, hurried: None) -> None:
     pictures = sorted(few_digits.rglob("*.png"))
     X: list[object] = [

@@ -64,6 +64,7 @@ def test_undisturbed_by_hand_and_by_children(tmp_path):
     assert finish_folder(tmp_path / "one", LocalBackend(1, HASHING)).computed == 0
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(tmp_path, monkeypatch):
     """SIGKILL at three seeded moments (twenty: benchmarks/scale_kills.py); only missing chunks are computed."""
     paths = fake_pictures(tmp_path / "in", 120)

@@ -170,6 +170,7 @@ def test_the_same_files_as_on_this_machine(cluster, tmp_path):
     assert finish_folder(tmp_path / "emb", "ray").computed == 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_chunk(cluster, tmp_path, pids):
     paths = fake_pictures(tmp_path / "in", 64)
     begin(tmp_path / "emb", paths, 8)

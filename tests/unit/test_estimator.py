@@ -332,5 +332,6 @@ def test_the_whole_of_it(data, cache):
     np.testing.assert_allclose(again.predict_proba(X), probabilities, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_cross_validation_of_the_whole(data, cache):
     assert cross_val_score(ImageClassifier(), *data, cv=2).mean() > 0.8
