@@ -73,6 +73,8 @@ def errors(pairs):
 
 def rules_of(shares, sizes):
     """{name: cell -> (what is expected or None, least probability)}."""
+    from headstart.howmuch.better import P_TOP1
+    from headstart.howmuch.experience import P_INFORMED
     from headstart.rules import gain_elsewhere
 
     def place_of(cell):
@@ -90,10 +92,15 @@ def rules_of(shares, sizes):
             return None
         return float(np.mean(others)), max(LEAST_DEVIATION, float(np.std(others)))
 
+    def with_enough(known, least):
+        return lambda cell: (known(cell), least if known(cell) else P_TOP1)
+
     return {
-        "these pictures alone, P >= 0.9": lambda cell: (None, 0.9),
-        "with experience, P >= 0.9 (headstart)": lambda cell: (headstarts(cell), 0.9),
-        "with that of the other sets, P >= 0.9": lambda cell: (of_others(cell), 0.9),
+        "these pictures alone, P >= 0.9": lambda cell: (None, P_TOP1),
+        "with experience, P >= 0.9": with_enough(headstarts, P_TOP1),
+        "with experience, P >= 0.8 (headstart)": with_enough(headstarts, P_INFORMED),
+        "with that of the other sets, P >= 0.9": with_enough(of_others, P_TOP1),
+        "with that of the other sets, P >= 0.8": with_enough(of_others, P_INFORMED),
         "these pictures alone, P >= 0.5": lambda cell: (None, 0.5),
         "always the candidate": lambda cell: (None, 0.0),
     }

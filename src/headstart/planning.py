@@ -93,7 +93,7 @@ def facts_for(trainer: Trainer, similarity: Similarity, config: FitConfig, allow
         in_steps=allowance.in_steps,
         promising=tuple(a for a in costs if rules.gain_elsewhere(a, similarity.place, n, trainer.epochs).value),
         gains_after=rules.epochs_to_gain(n).value,
-        keeps=pinned == "auto" and config.on is None and not allowance.in_steps,
+        keeps=pinned == "auto" and config.on is None and not allowance.in_steps and rules.keeps_folds(n).value,
     )
 
 

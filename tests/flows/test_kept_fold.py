@@ -14,7 +14,7 @@ from commands import headstart
 from hurry import hurry
 
 from headstart import api, racing, rules, training
-from headstart.howmuch import race as race_module
+from headstart.howmuch import score
 from headstart.howmuch.arm import FrozenAnswer
 from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.verdict import Verdict, judge_race
@@ -50,7 +50,8 @@ def saved(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
     hurry(monkeypatch.setattr, auto=("last-1",))
     monkeypatch.setattr(racing, "judge_race", taken)
-    monkeypatch.setattr(race_module, "beaten", lambda *_: False)
+    monkeypatch.setattr(score, "beaten", lambda *_: False)
+    monkeypatch.setattr(rules, "keeps_folds", lambda _: rules.Rule("keeps_folds", True, "a test"))
     monkeypatch.setattr(rules, "gain_elsewhere", gain)
     monkeypatch.setattr(rules, "epochs_to_gain", lambda _: rules.Rule("epochs_to_gain", 1, "a test"))
     monkeypatch.setattr(racing, "race", short_of_time)

@@ -72,7 +72,7 @@ def test_the_fewest_epochs_show_some_1500_pictures() -> None:
     assert [rules.least_epochs(n).value for n in (10, 200, 600, 1000, 100_000)] == [4, 4, 3, 2, 2]
 
 
-@pytest.mark.parametrize(("n", "batch"), [(2, 4), (24, 4), (60, 10), (192, 16), (1999, 16), (2000, 32), (10_000, 32)])
+@pytest.mark.parametrize(("n", "batch"), [(2, 4), (24, 6), (60, 15), (192, 16), (1999, 16), (2000, 32), (10_000, 32)])
 def test_batches_leave_some_steps_per_epoch(n: int, batch: int) -> None:
     assert rules.batch(n).value == batch
 

@@ -17,6 +17,7 @@ IntArray = NDArray[np.integer]
 
 DRAWS = 1000
 LEVEL = 1.0  # as in `score.ranked`
+P_TOP1 = 0.9  # probability of being more accurate that is asked for (`verdict.clear`)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Better:
     standard error of the arm that was chosen, and how much hangs on which arm other rows would have chosen. `apparent`:
     its gain uncorrected. `p`, `p_nll`: probability that the corrected gain is above zero. `top1`, `low`, `high`:
     accuracy of the choice, corrected, 95 %. `p_here`: what these rows say, where `p` also counts what was gained
-    elsewhere (`experience`).
+    elsewhere (`experience`); `needed`: the `p` that is asked for.
     """
 
     gain: float
@@ -49,6 +50,7 @@ class Better:
     low: float
     high: float
     p_here: float = 0.5
+    needed: float = P_TOP1
 
 
 def better(

@@ -90,7 +90,7 @@ class Lane:
             return
         self.units.append(result)
         self._labels = labels
-        self.score = score_of(self.units, labels, self.planned.keeps)
+        self.score = score_of(self.units, labels, self.planned.first_epoch, self.planned.keeps)
 
     def stop(self, why: str) -> None:
         """Take the arm out of the race."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from headstart.howmuch.allowance import Cost
 from headstart.howmuch.arm import Amount, Arm, amount_order, in_words
+from headstart.howmuch.experience import LEAST_JUDGED
 
 WILL = "will be tried"
 CANNOT = "not affordable"
@@ -57,8 +58,8 @@ class PlanFacts:
     `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
     optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
     unit trains `epochs` on `folds` - 1 folds. `promising`: amounts that gained on other pictures of the kind
-    (`rules.gain_elsewhere`) after `gains_after` epochs: one fold that does not contradict is enough to choose them, and
-    (`keeps`) what was trained on it can be saved as it is where there is no time to train on everything.
+    (`rules.gain_elsewhere`) after `gains_after` epochs: few held-out pictures that do not contradict are enough to
+    choose them, and (`keeps`) what a fold trained can be saved where there is no time to train on everything.
     """
 
     n: int
@@ -89,7 +90,7 @@ class PlanFacts:
 class PlannedArm:
     """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`.
 
-    `promising`: its amount gained on other pictures of the kind; `keeps`: what a fold trains can be saved as it is.
+    `promising`: its amount gained on other pictures of the kind, from `first_epoch` on; `keeps`: as in the facts.
     """
 
     arm: Arm
@@ -100,6 +101,7 @@ class PlannedArm:
     status: str
     promising: bool = False
     keeps: bool = False
+    first_epoch: int = 1
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,8 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
     """As many epochs, from `least` to those of the facts, as let the last stages be compared in the time that is left.
 
     Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Where
-    some are promising: the dearest of these that fits at all with the epochs it needs, on the fewest folds that tell
-    something, and with no fewer epochs; on one fold where what that trains can be saved: more epochs are then worth
-    more than a second fold. Rate and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of
-    more, not another recipe.
+    some are promising: the dearest of these that fits at all with the epochs it needs, and with no fewer epochs. Rate
+    and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
     """
     enough = fewest_folds(facts.n, facts.folds)
     pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
@@ -184,7 +184,7 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
         fits = [a for a in stages if a in facts.promising and _tier(_planned(Arm(a), shortest), shortest) == 0]
         if fits:
             stages, least = [max(fits, key=lambda a: facts.costs[a].train_seconds)], shortest.epochs
-            enough = 1 if facts.keeps else enough
+            enough = fewest_folds(facts.n, facts.folds, likely=True)
     for epochs in range(facts.epochs, least, -1):
         planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
         dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
@@ -194,8 +194,13 @@ def epochs_in_time(facts: PlanFacts, least: int) -> int:
     return min(least, facts.epochs)
 
 
-def fewest_folds(n: int, folds: int) -> int:
-    """Folds on which an arm has to be judged before it can be expected to be told from the frozen head."""
+def fewest_folds(n: int, folds: int, likely: bool = False) -> int:
+    """Folds on which an arm has to be judged before it can be expected to be told from the frozen head.
+
+    `likely`: of an amount that gained on other pictures of the kind, which only has to be seen not to lose on these.
+    """
+    if likely:
+        return min(folds, ceil(LEAST_JUDGED * folds / n))
     return 1 if n / folds >= ENOUGH else min(FEWEST, folds)
 
 
@@ -313,12 +318,12 @@ def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
     unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
     refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
     likely = arm.train in facts.likely
-    planned = PlannedArm(arm, unit, Cost(cost.once_seconds, 0), refit, arm.why, WILL, likely, likely and facts.keeps)
+    once, keeps, first = Cost(cost.once_seconds, 0), likely and facts.keeps, facts.gains_after if likely else 1
+    planned = PlannedArm(arm, unit, once, refit, arm.why, WILL, likely, keeps, first)
     if _tier(planned, facts) < CANNOT_TIER:
         return planned
-    takes = "one fold takes" if planned.keeps else "one fold and the final training take"
-    final = Cost(0.0, 0) if planned.keeps else refit
-    why = f"{takes} {duration((unit + planned.once + final).seconds)}"
+    takes = "one fold takes" if keeps else "one fold and the final training take"
+    why = f"{takes} {duration((unit + once).seconds + (0.0 if keeps else refit.seconds))}"
     return replace(planned, why=why, status=CANNOT)
 
 
@@ -335,8 +340,8 @@ def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
 
 
 def _enough(train: Amount, facts: PlanFacts) -> int:
-    """Folds that can tell an amount from the frozen head; one where it is expected to be better."""
-    return 1 if train in facts.likely else fewest_folds(facts.n, facts.folds)
+    """Folds that can tell an amount from the frozen head."""
+    return fewest_folds(facts.n, facts.folds, train in facts.likely)
 
 
 def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int) -> float:

@@ -18,7 +18,7 @@ from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_
 from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.plan import Plan, duration, fewest_folds, named
-from headstart.howmuch.score import Score, beaten, frozen_on, ranked
+from headstart.howmuch.score import Score, behind, behind_frozen, ranked
 
 IntArray = NDArray[np.integer]
 
@@ -100,7 +100,6 @@ class _Race:
         parts = [[int(f) for f in np.unique(repeat) if f >= 0] for repeat in folds]
         self._units = [(r, f) for r, of_repeat in enumerate(parts) for f in of_repeat]
         self._once_through = len(parts[0]) if parts else 0
-        self._fewest = fewest_folds(folds.shape[1], max(1, self._once_through))
 
     def run(self) -> str:
         """All rungs; why it ended."""
@@ -186,9 +185,9 @@ class _Race:
                 continue
             alive = self._alive()
             if alive and not self._free(lane):
-                best = self._order(alive)[0]
+                best = _promising_first(self._order(alive))[0]
                 early = self._allowance.left() - self._unit(lane) >= starts
-                finish = self._unit(best) * max(0, (self._fewest if early else self._once_through) - len(best.units))
+                finish = self._unit(best) * max(0, self._enough(best, early) - len(best.units))
                 possible = not early or self._allowance.fits(finish + self._refits(best))
                 if possible and not self._allowance.fits(need + finish):
                     lane.why, self._late = "the time that is left goes into judging what was tried", True
@@ -201,7 +200,7 @@ class _Race:
 
     def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
         """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""
-        order = self._drop_beaten(self._order(alive), done)
+        order = _promising_first(self._drop_beaten(self._order(alive), done))
         count = min(len(order), max(2, (len(order) + 1) // 2)) if target <= self._once_through else min(len(order), 2)
         if target <= self._once_through:
             rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order]) / self._at_once
@@ -239,22 +238,14 @@ class _Race:
     def _drop_beaten(self, order: list[Lane], done: int) -> list[Lane]:
         """Without the arms whose 90 % interval against the leader, or against the frozen head, lies below zero."""
         leader, kept = order[0], []
-        groups = self._answer.groups
         for lane in order:
             score = _scored(lane)
-            right, losses = frozen_on(self._answer, score.rows)
-            own, own_losses = score.correct[score.chosen], score.losses[score.chosen]
-            against = None
-            worse = self._plan.pinned == "auto" and own_losses.mean() > losses.mean()
-            if worse and beaten(own, right, None if groups is None else groups[score.rows]):
-                against, gap = "the new head", right.mean() - own.mean()
-            elif lane is not leader:
-                best = _scored(leader)
-                rows = np.intersect1d(score.rows, best.rows, assume_unique=True)
-                mine, its = score.at(rows)[0][score.chosen], best.at(rows)[0][best.chosen]
-                if len(rows) and beaten(mine, its, None if groups is None else groups[rows]):
-                    against, gap = named(leader.arm), its.mean() - mine.mean()
-            if against is None:
+            gap, against = None, "the new head"
+            if self._plan.pinned == "auto":
+                gap = behind_frozen(score, self._answer)
+            if gap is None and lane is not leader:
+                gap, against = behind(score, _scored(leader), self._answer.groups), named(leader.arm)
+            if gap is None:
                 kept.append(lane)
             else:
                 lane.stop(f"{100 * gap:.1f} points behind {against} after {_times(min(done, len(lane.units)), 'fold')}")
@@ -329,12 +320,23 @@ class _Race:
     def _order(self, lanes: list[Lane]) -> list[Lane]:
         return [lanes[i] for i in ranked([_scored(x) for x in lanes], self._answer.groups)]
 
+    def _enough(self, lane: Lane, early: bool) -> int:
+        """Folds that a lane has to be judged on: all, or so `early` the fewest that tell something."""
+        if not early:
+            return self._once_through
+        return fewest_folds(self._folds.shape[1], max(1, self._once_through), lane.planned.promising)
+
     def _too_dear(self, lane: Lane) -> str:
         fold, refit = self._predicted(lane), lane.planned.refit
         needs = f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))}"
         if not lane.planned.keeps:
             needs += f" and the final training {duration(self._allowance.seconds(lane.kind, refit))}"
         return f"{needs}: more than was left"
+
+
+def _promising_first(order: list[Lane]) -> list[Lane]:
+    """What gained on other pictures first, the longer judged before others: a fold of few pictures orders by chance."""
+    return sorted(order, key=lambda lane: -len(lane.units) if lane.planned.promising else 0)
 
 
 def _scored(lane: Lane) -> Score:

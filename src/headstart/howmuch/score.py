@@ -67,13 +67,14 @@ class Score:
         return self.correct[:, where], self.losses[:, where]
 
 
-def score_of(units: Sequence[FoldResult], labels: IntArray, last_only: bool = False) -> Score:
+def score_of(units: Sequence[FoldResult], labels: IntArray, first: int = 1, last_only: bool = False) -> Score:
     """Score an arm on every row that its `units` (at least one, none failed) held out.
 
-    `last_only`: the weights after the last epoch are the only version, since they may be saved as they are.
+    `first`: the epoch (1-based) before which it is no version. `last_only`: the weights after the last epoch are the
+    only version, since they may be saved as they are.
     """
     epochs = min(len(u.logits) for u in units)
-    recorded = [epochs - 1] if last_only else range(epochs)
+    recorded = range(epochs - 1 if last_only else min(first, epochs) - 1, epochs)
     versions = [Version(e + 1) for e in recorded]
     stacks = [np.concatenate([u.logits[e] for u in units]) for e in recorded]
     if not last_only and all(u.blend is not None for u in units):
@@ -113,6 +114,24 @@ def beaten(own: FloatArray, other: FloatArray, groups: IntArray | None) -> bool:
     """Whether rightness `own` `(m,)` is below `other` on the same rows by more than noise (90 % interval)."""
     upper = own.mean() - other.mean() + ONE_SIDED_95 * paired_standard_error(own, other, groups)
     return bool(upper < 0)
+
+
+def behind(score: Score, leader: Score, groups: IntArray | None) -> float | None:
+    """By how much (0..1) a score is behind another on the rows of both, where that is beyond noise; else None."""
+    rows = np.intersect1d(score.rows, leader.rows, assume_unique=True)
+    if not len(rows):
+        return None
+    own, other = score.at(rows)[0][score.chosen], leader.at(rows)[0][leader.chosen]
+    return float(other.mean() - own.mean()) if beaten(own, other, None if groups is None else groups[rows]) else None
+
+
+def behind_frozen(score: Score, answer: FrozenAnswer) -> float | None:
+    """The same against the frozen answer, which has to have the lower log-loss, too."""
+    right, losses = frozen_on(answer, score.rows)
+    own, groups = score.correct[score.chosen], answer.groups
+    if score.nll <= losses.mean() or not beaten(own, right, None if groups is None else groups[score.rows]):
+        return None
+    return float(right.mean() - own.mean())
 
 
 def ranked(scores: Sequence[Score], groups: IntArray | None = None) -> list[int]:

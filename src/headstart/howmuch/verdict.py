@@ -1,8 +1,8 @@
 """The decision: more training only where it is better beyond noise, otherwise less; and one sentence that says so.
 
 The rule (`clear`): P(better in accuracy) >= 0.9, or P(better in log-loss) >= 0.975 and in accuracy >= 0.6; both
-corrected for having chosen among all arms, epochs and blends (`better`), the former with what was gained elsewhere
-(`experience`). Ties go to less training.
+corrected for having chosen among all arms, epochs and blends (`better`). Where the amount gained on other pictures of
+the kind, that counts, and P(better in accuracy) >= 0.8 is enough (`experience`). Ties go to less training.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.intervals import Z95, accuracy_interval, paired_standard_error
 from headstart.howmuch.arm import Amount, Arm, FrozenAnswer, amount_order
 from headstart.howmuch.at_large import AtLarge
-from headstart.howmuch.better import Better, Scores, better
-from headstart.howmuch.experience import informed
+from headstart.howmuch.better import P_TOP1, Better, Scores, better
+from headstart.howmuch.experience import LEAST_JUDGED, informed
 from headstart.howmuch.lane import ArmRun, RaceResult
 from headstart.howmuch.score import Score, Version, frozen_on, ranked
 from headstart.howmuch.wording import sentence
@@ -27,7 +27,6 @@ from headstart.howmuch.wording import sentence
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-P_TOP1 = 0.9
 P_NLL, P_NOT_WORSE = 0.975, 0.6
 P_NOT_GUESSING = 0.975  # as in findings.no_better_than_guessing
 
@@ -77,7 +76,7 @@ def clear(compared: Better) -> bool:
     False alarms of this rule over 120 races of 200 pictures: .08; of accuracy not corrected for the choice: about .3.
     Log-loss tells more per picture; alone it would also take what is only better calibrated.
     """
-    return compared.p >= P_TOP1 or (compared.p_nll >= P_NLL and compared.p >= P_NOT_WORSE)
+    return compared.p >= compared.needed or (compared.p_nll >= P_NLL and compared.p >= P_NOT_WORSE)
 
 
 def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto", seed: int = 0) -> Verdict:
@@ -92,7 +91,8 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
         best = order[0]
         compared = _against_frozen(answer, best, tried, seed)
         if pinned != "auto":
-            compared = replace(compared, p=compared.p_here)  # what was asked for needs no experience of others
+            # what was asked for needs no experience of others
+            compared = replace(compared, p=compared.p_here, needed=P_TOP1)
         elif clear(compared):
             best, compared = _least(answer, (order, tried), compared, seed)
         else:
@@ -101,7 +101,7 @@ def judge_race(answer: FrozenAnswer, result: RaceResult, pinned: Amount = "auto"
     guessing = _guesses(answer, frozen, seed)
     if chosen is not None and (guessing or pinned != "auto"):  # what beats a head that knows something does not guess
         guessing = _arms_guess(answer, chosen, tried, seed)
-    by_loss = chosen is not None and compared is not None and compared.p < P_TOP1 and compared.p_nll >= P_NLL
+    by_loss = chosen is not None and compared is not None and compared.p < compared.needed and compared.p_nll >= P_NLL
     if guessing and pinned == "auto":
         chosen = None
     verdict = frozen if chosen is None or compared is None else _more(answer, chosen, tried, compared, (pinned, seed))
@@ -214,7 +214,8 @@ def _against_frozen(answer: FrozenAnswer, best: ArmRun, tried: Sequence[ArmRun],
     rows = _scored(best).rows
     family, at = _family(best, tried)
     compared = better(family, _frozen_scores(answer, rows), at, _groups(answer, rows), seed)
-    return informed(compared, answer.expected.get(best.arm.train), 1.0 - _frozen(answer).top1)
+    expected = answer.expected.get(best.arm.train) if len(rows) >= LEAST_JUDGED else None
+    return informed(compared, expected, 1.0 - _frozen(answer).top1)
 
 
 def _least(

@@ -34,7 +34,7 @@ def sentence(
     epochs = "" if version is None else f", {version.epoch} epochs" + (", half-way back" if version.blend else "")
     first = f"Train {named(chosen.arm)}{epochs}{_figures(figures)}"
     more = f"{abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than only a new head"
-    if compared.p < 0.9 <= compared.p_nll and pinned == "auto":
+    if compared.p < compared.needed <= compared.p_nll and pinned == "auto":
         more += f"; surely better in log-loss ({_p(compared.p_nll)}), probably in accuracy ({_p(compared.p)})"
     else:
         more += f" ({_p(compared.p)}{_alone(compared)})"

@@ -161,7 +161,17 @@ def test_one_fold_of_many_pictures_is_enough():
     assert {p.arm.train: p.status for p in plan(replace(many, left=need)).arms}["last-1"] == WILL
 
 
-def test_what_gained_elsewhere_needs_one_fold_only():
+def test_what_gained_elsewhere_needs_thirty_pictures_only():
+    assert [fewest_folds(n, 5, likely=True) for n in (10, 30, 50, 100, 149, 150, 3000)] == [5, 5, 3, 2, 2, 1, 1]
+    few = replace(FACTS, n=50, size="tiny", similarity="far", promising=("last-2", "last-3"), gains_after=6, epochs=20)
+    epochs = epochs_in_time(replace(few, left=8), 4)
+    assert 6 <= epochs < epochs_in_time(replace(few, left=8, promising=("last-2",)), 4) < 20
+    (first, *_) = plan(replace(few, left=8, epochs=epochs)).arms
+    assert first.arm.train == "last-3" and (first.unit * 3 + first.refit).seconds <= 0.75 * 8
+    assert first.first_epoch == 6, "what was trained for fewer epochs did not gain"
+
+
+def test_what_gained_elsewhere_needs_one_fold_of_many():
     last = next(p for p in plan(FACTS).arms if p.arm.train == "last-3")
     left = (last.unit + last.refit).seconds * 1.01
     short = replace(FACTS, left=left, similarity="far")
@@ -181,12 +191,12 @@ def test_epochs_go_by_the_dearest_promising_amount_that_fits():
 
 
 def test_what_gains_only_after_some_epochs_gets_them_or_is_not_promising():
-    far = replace(FACTS, left=40, similarity="far", promising=("last-2", "last-3"))
+    far = replace(FACTS, left=26, similarity="far", promising=("last-2", "last-3"))
     plain = epochs_in_time(far, 3)
     assert plain < 6 < far.epochs
     needed = replace(far, gains_after=6)
     epochs = epochs_in_time(needed, 3)
-    assert epochs == 6, "one fold of the most stages that fit so long, rather than two of fewer epochs"
+    assert epochs == 6, "of the most stages that fit so long, rather than of more with fewer epochs"
     assert any(p.promising for p in plan(replace(needed, epochs=epochs)).arms)
     short = replace(needed, left=18)
     assert epochs_in_time(short, 3) == epochs_in_time(replace(short, promising=()), 3) < 6

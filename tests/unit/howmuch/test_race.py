@@ -94,6 +94,25 @@ def test_other_rates_of_what_gained_nowhere_wait_for_what_gained_elsewhere():
     assert {key for key, _, _ in whole.log} == {p.arm.key for p in arms}, "with time everything is tried"
 
 
+def test_what_gained_elsewhere_is_judged_on_thirty_pictures_before_a_better_first_fold_counts():
+    """Fifty pictures, ten of them a fold: the order after one of those is chance."""
+    for seed in range(8):
+        world = World(n=50, frozen=0.8, gains={"last-1": 0.05, "last-3": 0.05}, seconds={"last-3": 3.0}, seed=seed)
+        plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-1", 1e-3)])
+        arms = tuple(replace(p, promising=p.arm.train == "last-3") for p in plan.arms)
+        found = start(world, replace(plan, arms=arms), world.clock(17.5))
+        units = {r.arm.train: r.units for r in found.runs}
+        assert units["last-3"] >= 3 or "behind" in next(r.why for r in found.runs if r.arm.train == "last-3"), seed
+
+
+def test_what_gained_elsewhere_is_dropped_like_others_when_it_is_behind_beyond_noise():
+    world = World(n=200, frozen=0.9, gains={"last-3": -0.3})
+    plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-1", 1e-3)])
+    arms = tuple(replace(p, promising=p.arm.train == "last-3") for p in plan.arms)
+    deep, _ = start(world, replace(plan, arms=arms), world.clock(60)).runs
+    assert deep.units == 1 and not deep.in_race and "points behind the new head" in deep.why
+
+
 def test_a_further_fold_never_costs_the_final_training():
     """Units that take a fifth longer than the one before: what was judged can still be trained in the end."""
 

@@ -30,6 +30,14 @@ def test_the_epoch_of_lowest_loss_over_all_folds_is_chosen_and_confidence_does_n
         np.testing.assert_array_equal(found.rows, np.arange(60))
 
 
+def test_what_gained_after_some_epochs_only_is_no_version_before():
+    units = [unit(np.arange(0, 30), (3, 1, 2, 1.5)), unit(np.arange(30, 60), (3, 1, 2, 1.5))]
+    assert score_of(units, LABELS).version == Version(1)
+    assert score_of(units, LABELS, first=2).version == Version(3)
+    assert score_of(units, LABELS, first=9).version == Version(4), "what was trained for less is judged all the same"
+    assert score_of(units, LABELS, first=2, last_only=True).versions == (Version(4),)
+
+
 def test_the_blend_is_one_more_candidate_if_every_fold_has_one():
     units = [unit(np.arange(0, 30), (1, 2), blend=4), unit(np.arange(30, 60), (1, 2), blend=4, seed=1)]
     assert score_of(units, LABELS).version == Version(2, blend=True)

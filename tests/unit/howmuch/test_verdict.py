@@ -10,10 +10,12 @@ import pytest
 
 from headstart.howmuch import better as better_module
 from headstart.howmuch.arm import Arm, FoldResult
+from headstart.howmuch.better import Better
+from headstart.howmuch.experience import informed
 from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.race import RaceOptions, race
 from headstart.howmuch.score import Version
-from headstart.howmuch.verdict import candidates_json, judge_race
+from headstart.howmuch.verdict import candidates_json, clear, judge_race
 from race_world import World
 
 FOUR = ("norms", "last-1", "last-2", "all")
@@ -225,6 +227,24 @@ def test_what_gained_elsewhere_is_taken_on_less_evidence(fewer_draws):
         if verdict.train != "head" and verdict.judged_by == "accuracy" and verdict.p_better >= 0.9:
             assert f"from these pictures alone {verdict.p_here:.2f}" in verdict.why
     assert taken[True] > taken[False]
+
+
+def test_what_gained_elsewhere_counts_from_thirty_pictures_on(fewer_draws):
+    for total, judged in ((50, 20), (70, 40)):
+        world = World(n=100, frozen=0.85, gains={"last-2": 0.04}, seconds={"last-2": 20.0})
+        answer = replace(world.answer(), expected=ELSEWHERE)
+        found = race(world.plan(("last-2",)), world.run, answer, world.folds, world.clock(total))
+        assert max(len(r.score.rows) for r in found.runs if r.score) == judged
+        verdict = judge_race(answer, found)
+        assert (verdict.p_better > verdict.p_here) == (judged >= 30)
+
+
+def test_with_experience_four_of_five_is_enough():
+    alone = Better(0.02, 0.02, 0.02, 0.0, 0.1, 0.84, 0.5, 0.9, 0.8, 0.95, 0.84)
+    assert not clear(alone) and informed(alone, None, 0.1) == alone
+    told = informed(alone, (0.1, 0.2), 0.1)
+    assert 0.8 <= told.p < 0.9 and told.p_here == 0.84 and clear(told)
+    assert not clear(informed(replace(alone, gain=0.005), (0.1, 0.2), 0.1)), "what contradicts more is believed"
 
 
 def test_what_gained_elsewhere_and_loses_here_is_not_taken():
