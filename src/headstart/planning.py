@@ -172,7 +172,10 @@ def _shapes(trainer: Trainer, cuts: list[int], in_steps: bool) -> Shapes:
     backbone, possible = trainer.ground.backbone, precisions(trainer.device)
     maps = {c: s.map for c, s in cut_shapes(backbone, cuts).items()}
     dims = tuple(d.dim for d in backbone.depths)
-    return Shapes(backbone.preprocessing.side, maps, dims, trainer.device, possible[:1] if in_steps else possible)
+    batch = rules.batch(len(trainer.ground.material.learn)).value
+    return Shapes(
+        backbone.preprocessing.side, maps, dims, trainer.device, possible[:1] if in_steps else possible, batch
+    )
 
 
 def _layers_cost(trainer: Trainer, layers: tuple[int, ...], setup: float) -> AmountCost:

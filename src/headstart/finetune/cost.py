@@ -1,4 +1,4 @@
-"""What training would cost, measured on 16 pictures before any is started, and which precision is the faster one."""
+"""What training would cost, measured on one batch before any is started, and which precision is the faster one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from headstart.finetune.loop import autocast
 from headstart.finetune.tail import PIXELS, Tail, cut_of
 from headstart.head.linear import LinearHead
 
-PICTURES = 16
 STEPS, MOST_STEPS = 2, 5
 SURELY = 1.1  # times that float32 must be faster: a run and its continuation should agree
 ENOUGH = 0.5  # seconds: short steps are repeated, the first ones are slower
@@ -34,7 +33,7 @@ class TrainingCost:
 class Shapes:
     """What a tail reads, and where: `side` of the pixels, `maps` (h, w, c) by cut, `dims` of all depths.
 
-    `precisions` to compare; the first is preferred.
+    `precisions` to compare; the first is preferred. `batch`: pictures of a step; few of them take longer each.
     """
 
     side: int
@@ -42,12 +41,13 @@ class Shapes:
     dims: tuple[int, ...]
     device: str = "cpu"
     precisions: tuple[str, ...] = ("bf16", "fp32")
+    batch: int = 16
 
 
 def measure_training(
     network: Network, train: str, depths: tuple[int, ...], shapes: Shapes, n_classes: int
 ) -> TrainingCost:
-    """Time a few steps of 16 made-up pictures in `shapes.precisions`; some 0.4 s for the last stage, 2 s for all.
+    """Time a few steps of made-up pictures in `shapes.precisions`; some 0.4 s for the last stage, 2 s for all.
 
     RuntimeError or MemoryError when even that does not fit into memory.
     """
@@ -55,14 +55,14 @@ def measure_training(
     head = LinearHead(np.zeros((n_classes, width)), np.zeros(n_classes), np.zeros(width), np.ones(width))
     tail = Tail(network, train, depths, head).to(shapes.device)
     maps, vectors = (made.to(shapes.device) for made in _inputs(train, depths, shapes))
-    target = (torch.arange(PICTURES) % n_classes).to(shapes.device)
+    target = (torch.arange(shapes.batch) % n_classes).to(shapes.device)
     tail.eval()
     judge = min(_judge(tail, maps, vectors) for _ in range(STEPS))
     tail.train(train == "scratch")  # statistics of its own cost more than folded ones
     seconds = {precision: _step(tail, maps, vectors, target, precision) for precision in shapes.precisions}
     first = shapes.precisions[0]
     precision = min(seconds, key=lambda p: seconds[p] * (1.0 if p == first else SURELY))
-    return TrainingCost(seconds[precision] / PICTURES, judge / PICTURES, precision)
+    return TrainingCost(seconds[precision] / shapes.batch, judge / shapes.batch, precision)
 
 
 def _judge(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor) -> float:
@@ -75,11 +75,15 @@ def _judge(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor) -> float:
 def _step(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor, target: torch.Tensor, precision: str) -> float:
     """Seconds of the fastest of a few steps; the first is slower and tells whether more are worth it."""
     found: list[float] = []
+    trained = [p for p in tail.parameters() if p.requires_grad]
+    # as in `loop`; at this rate nothing moves
+    optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
     while len(found) < STEPS or (len(found) < MOST_STEPS and sum(found) < ENOUGH):
         begin = time.perf_counter()
         with autocast(precision, tail.device.type):
             logits = tail(maps, vectors)
         functional.cross_entropy(logits.float(), target).backward()
+        optimizer.step()
         torch.zeros(1, device=tail.device).cpu()  # waits for an accelerator
         tail.zero_grad(set_to_none=True)
         found.append(time.perf_counter() - begin)
@@ -90,7 +94,9 @@ def _inputs(train: str, depths: Sequence[int], shapes: Shapes) -> tuple[torch.Te
     rng = np.random.default_rng(0)
     cut = cut_of(train, len(shapes.dims))
     below = sum(shapes.dims[d] for d in depths if d < cut)
-    vectors = torch.from_numpy(rng.normal(size=(PICTURES, below)).astype(np.float16))
+    vectors = torch.from_numpy(rng.normal(size=(shapes.batch, below)).astype(np.float16))
     if cut == PIXELS:
-        return torch.from_numpy(rng.integers(0, 256, (PICTURES, shapes.side, shapes.side, 3), dtype=np.uint8)), vectors
-    return torch.from_numpy(rng.normal(size=(PICTURES, *shapes.maps[cut])).astype(np.float16)), vectors
+        return torch.from_numpy(
+            rng.integers(0, 256, (shapes.batch, shapes.side, shapes.side, 3), dtype=np.uint8)
+        ), vectors
+    return torch.from_numpy(rng.normal(size=(shapes.batch, *shapes.maps[cut])).astype(np.float16)), vectors

@@ -43,7 +43,7 @@ ENOUGH = 500  # pictures of one fold on which an arm can be told from the frozen
 
 @dataclass(frozen=True)
 class AmountCost:
-    """Measured on 16 pictures: seconds to train on one picture once and to judge one; per unit; once per amount."""
+    """Measured on one batch: seconds to train on one picture once and to judge one; per unit; once per amount."""
 
     train_seconds: float
     judge_seconds: float

@@ -33,12 +33,15 @@ def sentence(
     version = chosen.score.version if chosen.score else None
     epochs = "" if version is None else f", {version.epoch} epochs" + (", half-way back" if version.blend else "")
     first = f"Train {named(chosen.arm)}{epochs}{_figures(figures)}"
-    more = f"{abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than only a new head"
+    more = f", {abs(gain):.1f} points {'more' if gain >= 0 else 'less'} than only a new head"
     if compared.p < compared.needed <= compared.p_nll and pinned == "auto":
         more += f"; surely better in log-loss ({_p(compared.p_nll)}), probably in accuracy ({_p(compared.p)})"
+    elif gain < 0 and _alone(compared) and chosen.score is not None:
+        few = f"{len(chosen.score.rows)} pictures are too few to tell"
+        more += f" here, but {few}, and it gained on other pictures of the kind ({_p(compared.p)}{_alone(compared)})"
     else:
         more += f" ({_p(compared.p)}{_alone(compared)})"
-    return f"{first}, {more}. {_kept(answer, chosen)}{_others(result, chosen)}".rstrip()
+    return f"{first}{more}. {_kept(answer, chosen)}{_others(result, chosen)}".rstrip()
 
 
 def _plain_gain(answer: FrozenAnswer, score: Score) -> float:

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from headstart.finetune import cost
-from headstart.finetune.cost import PICTURES, Shapes, measure_training
+from headstart.finetune.cost import Shapes, measure_training
 from headstart.finetune.tail import Tail
 from lessons import Maps
+
+BATCH = 6
 
 
 def shapes(maps: Maps) -> Shapes:
     dims = tuple(pooled.shape[1] for pooled in maps.pooled)
-    return Shapes(maps.pixels.shape[1], {cut: maps.maps[cut].shape[1:] for cut in range(1, 8)}, dims)
+    return Shapes(maps.pixels.shape[1], {cut: maps.maps[cut].shape[1:] for cut in range(1, 8)}, dims, batch=BATCH)
 
 
 @pytest.mark.slow
@@ -36,12 +38,12 @@ def test_the_faster_precision_is_taken(
     network: Any, photo_maps: Maps, monkeypatch: pytest.MonkeyPatch, faster: str
 ) -> None:
     def step(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor, target: torch.Tensor, precision: str) -> float:
-        assert len(maps) == len(vectors) == len(target) == PICTURES
+        assert len(maps) == len(vectors) == len(target) == BATCH
         return 1.0 if precision == faster else 2.0
 
     monkeypatch.setattr(cost, "_step", step)
     found = measure_training(network, "last-1", (7,), shapes(photo_maps), 3)
-    assert (found.precision, found.train) == (faster, 1.0 / PICTURES)
+    assert (found.precision, found.train) == (faster, 1.0 / BATCH)
 
 
 @pytest.mark.parametrize("train", ["scratch", "norms"])
@@ -57,7 +59,7 @@ def test_pixels_are_read_in_the_mode_that_trains(
     monkeypatch.setattr(cost, "_step", step)
     monkeypatch.setattr(cost, "_judge", lambda *_: 1.0)
     measure_training(network, train, (7,), shapes(photo_maps), 3)
-    assert seen == [(torch.uint8, (PICTURES, 224, 224, 3), train == "scratch")] * 2
+    assert seen == [(torch.uint8, (BATCH, 224, 224, 3), train == "scratch")] * 2
 
 
 def test_no_memory_is_told(network: Any, photo_maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,6 +247,16 @@ def test_with_experience_four_of_five_is_enough():
     assert not clear(informed(replace(alone, gain=0.005), (0.1, 0.2), 0.1)), "what contradicts more is believed"
 
 
+def test_where_few_pictures_contradict_what_gained_elsewhere_the_sentence_says_why_it_is_taken(fewer_draws):
+    said = []
+    for seed in range(12):
+        world = World(n=40, frozen=0.8, gains={"last-2": 0.0}, seed=seed)
+        verdict = experienced(world, world.plan(("last-2",)))
+        if verdict.train != "head" and verdict.gain < 0:
+            said.append(verdict.why)
+    assert said and all("too few to tell, and it gained on other pictures of the kind" in why for why in said)
+
+
 def test_what_gained_elsewhere_and_loses_here_is_not_taken():
     world = World(n=300, frozen=0.85, gains={"last-2": -0.05, "all": -0.05})
     assert experienced(world, world.plan(("last-2", "all"))).train == "head"
