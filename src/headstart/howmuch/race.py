@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headstart import interrupts
 from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit, nothing_to_win
+from headstart.howmuch.experience import LEAST_JUDGED
 from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.ledger import Ledger
 from headstart.howmuch.plan import Plan, duration, fewest_folds, named
@@ -113,11 +114,9 @@ class _Race:
         while self._first_rung():
             self._judge_further()
         self._references()
-        return (
-            "what is left of the budget fits nothing more"
-            if self._late
-            else "everything that was worth trying is tried"
-        )
+        if self._late:
+            return "what is left of the budget fits nothing more"
+        return "everything that was worth trying is tried"
 
     def result(self, ended: str, interrupted: bool) -> RaceResult:
         runs = []
@@ -185,7 +184,7 @@ class _Race:
                 continue
             alive = self._alive()
             if alive and not self._free(lane):
-                best = _promising_first(self._order(alive))[0]
+                best = self._promising_first(self._order(alive))[0]
                 early = self._allowance.left() - self._unit(lane) >= starts
                 finish = self._unit(best) * max(0, self._enough(best, early) - len(best.units))
                 possible = not early or self._allowance.fits(finish + self._refits(best))
@@ -200,7 +199,7 @@ class _Race:
 
     def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
         """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""
-        order = _promising_first(self._drop_beaten(self._order(alive), done))
+        order = self._promising_first(self._drop_beaten(self._order(alive), done))
         count = min(len(order), max(2, (len(order) + 1) // 2)) if target <= self._once_through else min(len(order), 2)
         if target <= self._once_through:
             rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order]) / self._at_once
@@ -322,9 +321,17 @@ class _Race:
 
     def _enough(self, lane: Lane, early: bool) -> int:
         """Folds that a lane has to be judged on: all, or so `early` the fewest that tell something."""
-        if not early:
-            return self._once_through
-        return fewest_folds(self._folds.shape[1], max(1, self._once_through), lane.planned.promising)
+        n, folds = self._folds.shape[1], max(1, self._once_through)
+        return fewest_folds(n, folds, lane.planned.promising) if early else folds
+
+    def _promising_first(self, order: list[Lane]) -> list[Lane]:
+        """What gained on other pictures first, the longer judged before others; on too few pictures as planned."""
+
+        def place(lane: Lane) -> tuple[int, int]:
+            planned = self._racing.index(lane) if len(_scored(lane).rows) < LEAST_JUDGED else 0
+            return (-len(lane.units), planned) if lane.planned.promising else (0, 0)
+
+        return sorted(order, key=place)
 
     def _too_dear(self, lane: Lane) -> str:
         fold, refit = self._predicted(lane), lane.planned.refit
@@ -332,11 +339,6 @@ class _Race:
         if not lane.planned.keeps:
             needs += f" and the final training {duration(self._allowance.seconds(lane.kind, refit))}"
         return f"{needs}: more than was left"
-
-
-def _promising_first(order: list[Lane]) -> list[Lane]:
-    """What gained on other pictures first, the longer judged before others: a fold of few pictures orders by chance."""
-    return sorted(order, key=lambda lane: -len(lane.units) if lane.planned.promising else 0)
 
 
 def _scored(lane: Lane) -> Score:

@@ -105,6 +105,16 @@ def test_what_gained_elsewhere_is_judged_on_thirty_pictures_before_a_better_firs
         assert units["last-3"] >= 3 or "behind" in next(r.why for r in found.runs if r.arm.train == "last-3"), seed
 
 
+def test_of_what_gained_elsewhere_the_first_planned_is_judged_on_thirty_pictures_first():
+    for seed in range(8):
+        world = World(n=50, frozen=0.8, gains={"last-3": 0.05, "last-2": 0.05}, seconds={"last-3": 3.0}, seed=seed)
+        plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-2", 1e-3)])
+        arms = tuple(replace(p, promising=True) for p in plan.arms)
+        start(world, replace(plan, arms=arms), world.clock(19))
+        further = [key for key, _, fold in world.log if fold > 0]
+        assert further[:2] == ["last-3_lr0.001"] * 2, seed
+
+
 def test_what_gained_elsewhere_is_dropped_like_others_when_it_is_behind_beyond_noise():
     world = World(n=200, frozen=0.9, gains={"last-3": -0.3})
     plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-1", 1e-3)])
