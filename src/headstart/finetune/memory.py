@@ -40,8 +40,8 @@ def wait_politely() -> None:
 
     GNU OpenMP lets them spin instead, which on a machine that does anything else besides costs most of both cores:
     training the last two stages beside other work was some three times as fast asleep. But the next layer comes soon:
-    with 2,000 turns before they sleep the last three stages trained an eighth faster than with
-    none, and beside another training as fast; with 20,000 half as fast (medians of six runs by hand, no record).
+    with 2,000 turns before they sleep the last three stages trained an eighth faster than with none (medians of six
+    runs), and beside another training as fast; with 20,000 half as fast (one run each; by hand, no record).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
