@@ -224,7 +224,7 @@ def test_what_gained_elsewhere_is_taken_on_less_evidence(fewer_draws):
         taken[True] += verdict.train != "head"
         taken[False] += alone.train != "head"
         assert verdict.p_better > verdict.p_here == alone.p_better or alone.judged_by == "log-loss"
-        if verdict.train != "head" and verdict.judged_by == "accuracy" and verdict.p_better >= 0.9:
+        if verdict.train != "head" and verdict.judged_by == "accuracy":
             assert f"from these pictures alone {verdict.p_here:.2f}" in verdict.why
     assert taken[True] > taken[False]
 
@@ -267,7 +267,7 @@ def test_guesses_are_not_saved_by_what_was_gained_elsewhere(fewer_draws):
         world = World(n=120, frozen=0.5, seed=seed)
         world.labels = np.random.default_rng(seed).permutation(world.labels)
         verdict = experienced(world, world.plan(("last-2",)))
-        assert verdict.train == "head" and (verdict.guessing or verdict.p_better < 0.9)
+        assert verdict.train == "head" and (verdict.guessing or verdict.p_better < 0.8)
         assert verdict.p_here is not None
 
 
