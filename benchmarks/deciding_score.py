@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import deciding_choice
+import deciding_reported
 import numpy as np
 import pages
 import paired
@@ -75,13 +76,15 @@ def summarise(a, grid):
     remarks(kept, decided, everything, last_1, grid)
     summary = {"regret": over_many, "choice minus": compared, "last-1": last_1}
     always = policy_table(compared, decided)
-    tables = [cell_table(decided, last_1), always, choice_table(decided), grid_table(cells)]
+    reported = deciding_reported.table([e for c in decided for e in c.entries])
+    tables = [cell_table(decided, last_1), always, reported, choice_table(decided), grid_table(cells)]
     kept.finish({c.name: c.test_n for c in cells}, summary, tables)
     if a.page:
         found = pages.sections(kept.folder)
         record_md = pages.link(kept.folder / "record.md", a.page)
         told = f"`benchmarks/deciding.py` ([record]({record_md}); the words are explained below):"
-        pages.put(a.page, "deciding", [told, found[ACCURACY], f"{always[0]}:", found[always[0]]])
+        shown = [f"{title}:\n\n{found[title]}" for title in (always[0], reported[0])]
+        pages.put(a.page, "deciding", [told, found[ACCURACY], *shown])
 
 
 def read(grid):
@@ -194,6 +197,7 @@ def remarks(kept, cells, everything, last_1, grid):
     kept.note(f"{len(choices)} choices, wall time {walls} s; {too_long}")
     networks = counted(e["decision"]["backbone"] for e in choices)
     kept.note(f"networks of the choices (the reference has one, {grid.weights.split()[0]}): {networks}")
+    kept.note(deciding_reported.note(choices))
     kept.note(f"{len(busy)} of {len(choices)} choices ran beside foreign load above 5 %")
     kept.note(f"{failed} trainings of the reference diverged; they count as wrong everywhere")
     kept.note(f"results come from the commits {', '.join(sorted(commits))}")
