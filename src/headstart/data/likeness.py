@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.closeness import Hits, Rows, correlated_blocks
 from headstart.data.union import Union
 
 ALONE = 0.998  # correlation of 32 x 32 thumbnails that needs no second opinion
@@ -31,7 +32,7 @@ COSINE = 0.95  # ... features, standardised over the set, agree this well
 _SCREEN = 0.985  # correlation at 16 x 16, a quarter of the work; copies only gain by averaging
 _FLATTEST = 2.0  # grey levels of deviation; below, correlation is that of noise
 _BRIGHTER, _CONTRAST = 48.0, 1.67  # grey levels and ratio by which a copy may differ
-_ROWS, _COLUMNS, _PAIRS = 1024, 8192, 65536  # block sizes: 32 MB of float32 at a time
+_PART, _PAIRS = 8192, 8192  # pictures and pairs at a time: some 8 to 32 MB of float32
 
 Floats = NDArray[np.float32]
 Pairs = NDArray[np.int64]
@@ -45,40 +46,37 @@ def near_groups(thumbnails: NDArray[np.uint8], vectors: NDArray[Any]) -> tuple[t
         return ()
     mean, scale = _standard(vectors)
     small = _small(thumbnails)
-    for top in range(0, n, _ROWS):
-        for left in range(top, n, _COLUMNS):
-            for waiting in _proposed(small, top, left, union):
-                for start in range(0, len(waiting), _PAIRS):
-                    pairs = _apart(waiting[start : start + _PAIRS], union) if start else waiting[:_PAIRS]
-                    for i, j in _confirmed(pairs, thumbnails, vectors, mean, scale).tolist():
-                        union.join(i, j)
+    for block in correlated_blocks(small, _SCREEN):
+        for waiting in _proposed(block, union):
+            for start in range(0, len(waiting), _PAIRS):
+                pairs = _apart(waiting[start : start + _PAIRS], union) if start else waiting[:_PAIRS]
+                for i, j in _confirmed(pairs, thumbnails, vectors, mean, scale).tolist():
+                    union.join(i, j)
     return union.groups()
 
 
 def _small(thumbnails: NDArray[np.uint8]) -> Floats:
     """Thumbnails at 16 x 16 as unit rows `(n, 256)`; zero where a picture is flat."""
     small = np.empty((len(thumbnails), 256), dtype=np.float32)
-    for start in range(0, len(thumbnails), _COLUMNS):
-        part = thumbnails[start : start + _COLUMNS]
+    for start in range(0, len(thumbnails), _PART):
+        part = thumbnails[start : start + _PART]
         pooled = part.reshape(len(part), 16, 2, 16, 2).mean(axis=(2, 4), dtype=np.float32)
         flat = part.reshape(len(part), -1).std(axis=1) < _FLATTEST
-        small[start : start + _COLUMNS] = np.where(flat[:, None], 0, _unit(pooled.reshape(len(part), 256)))
+        small[start : start + _PART] = np.where(flat[:, None], 0, _unit(pooled.reshape(len(part), 256)))
     return small
 
 
-def _proposed(small: Floats, top: int, left: int, union: Union) -> Iterator[Pairs]:
+def _proposed(block: tuple[Rows, Rows, Hits], union: Union) -> Iterator[Pairs]:
     """Pairs (i < j) of one block whose 16 x 16 thumbnails correlate; where all look alike, only those still apart."""
-    hits = small[top : top + _ROWS] @ small[left : left + _COLUMNS].T >= _SCREEN
+    rows, columns, hits = block
     step = len(hits) if np.count_nonzero(hits) <= _PAIRS else 32
     for start in range(0, len(hits), step):
         some = hits[start : start + step]
         if step < len(hits):
             roots = union.roots()
-            first = top + start
-            some &= roots[first : first + len(some), None] != roots[None, left : left + some.shape[1]]
-        rows, columns = np.nonzero(some)
-        pairs = np.stack([rows + top + start, columns + left], axis=1)
-        yield pairs[pairs[:, 0] < pairs[:, 1]]
+            some &= roots[rows[start : start + step], None] != roots[None, columns]
+        a, b = np.divmod(np.flatnonzero(some), len(columns))
+        yield np.sort(np.stack([rows[start + a], columns[b]], axis=1), axis=1)
 
 
 def _apart(pairs: Pairs, union: Union) -> Pairs:
@@ -112,8 +110,8 @@ def _standard(vectors: NDArray[Any]) -> tuple[Floats, Floats]:
     """Mean and 1 / deviation of every dimension; dimensions that hardly vary count nothing. Block by block."""
     total = np.zeros(vectors.shape[1])
     squares = np.zeros(vectors.shape[1])
-    for start in range(0, len(vectors), _COLUMNS):
-        part = vectors[start : start + _COLUMNS].astype(np.float64)
+    for start in range(0, len(vectors), _PART):
+        part = vectors[start : start + _PART].astype(np.float64)
         total += part.sum(axis=0)
         squares += np.square(part).sum(axis=0)
     mean = total / len(vectors)
