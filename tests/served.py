@@ -26,10 +26,11 @@ from headstart.images.load import load_image
 from tiny import CLASSES, SIDE, tiny_artefact
 
 START = """
-import json, sys
+import faulthandler, json, signal, sys
 from pathlib import Path
 from headstart.serving.options import ServeOptions, ServingLimits
 from headstart.serving.server import serve
+if hasattr(signal, "SIGUSR1"): faulthandler.register(signal.SIGUSR1)  # a test that waits in vain asks where it is
 asked = json.loads(sys.argv[2])
 limits = ServingLimits(**asked.pop("limits", {}))
 asked = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
@@ -147,8 +148,17 @@ class Served:
             response = connection.getresponse()
             found = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, found, response.read())
+        except TimeoutError:
+            raise AssertionError(f"no answer to {method} {path}:\n{self.where()}") from None
         finally:
             connection.close()
+
+    def where(self) -> str:
+        """The log, with what every thread of the server is doing."""
+        if hasattr(signal, "SIGUSR1"):
+            self.signal(signal.SIGUSR1)
+            time.sleep(1.0)
+        return self.log
 
     def predict(self, *parts: tuple[str, bytes], query: str = "") -> Answer:
         """POST /v1/predict with files."""
@@ -192,6 +202,8 @@ class Served:
         try:
             code = self._process.wait(seconds)
             return code, self._process.stdout.read()
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end:\n{self.where()}") from None
         finally:
             self._process.kill()
             self._process.wait()

@@ -31,6 +31,16 @@ from headstart.cli.main import main
 main(sys.argv[1:])
 """
 
+# An engine that never comes back from a picture, as native code that waits for itself does not.
+STUCK = """
+import sys, time
+from headstart.classifier.classifier import Classifier
+real = Classifier.run
+Classifier.run = lambda self, pixels: time.sleep(60) if pixels.any() else real(self, pixels)
+from headstart.cli.main import main
+main(sys.argv[1:])
+"""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,8 +50,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Command:
     """`headstart serve` in a process of its own."""
 
-    def __init__(self, *arguments: object, **env: str) -> None:
-        command = [sys.executable, "-c", WATCHED, "serve", *map(str, arguments)]
+    def __init__(self, *arguments: object, program: str = WATCHED, **env: str) -> None:
+        command = [sys.executable, "-c", program, "serve", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
         )
@@ -120,6 +130,22 @@ def test_without_json_the_url_is_for_people(run: Path, commands: list[Command]) 
     code, _, err = command.end(signal.SIGTERM)
     assert code == 0
     assert "ended" in err
+
+
+def test_it_ends_though_the_engine_hangs(run: Path, commands: list[Command]) -> None:
+    command = Command(run, "--port", "0", "--json", program=STUCK)
+    commands.append(command)
+    port = json.loads(command.first_line())["port"]
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    client.request("POST", "/v1/predict", *multipart(("a.png", picture(7))))
+    time.sleep(1.0)
+    command.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)  # the second time it does not wait for answers
+    code, _, err = command.end(signal.SIGTERM)
+    assert code == 0
+    assert "Traceback" not in err
+    assert client.getresponse().status == 503
+    client.close()
 
 
 def test_case_87_a_port_in_use(run: Path) -> None:

@@ -26,6 +26,7 @@ def command(
     Example: headstart serve runs/birds --port 0
     """
     from headstart import api
+    from headstart.serving.leaving import leave_if_stuck
 
     def started(address: Any) -> None:
         if as_json:
@@ -40,4 +41,5 @@ def command(
     api.serve(run, host=host, port=port, token=token, allow_hosts=tuple(allow_host or ()), started=started)
     if not as_json:
         typer.echo("headstart: ended", err=True)
+    leave_if_stuck()
     return 0

@@ -67,7 +67,8 @@ class OpenVinoEngine:
         """One batch `(n, side, side, 3)` uint8, now."""
         request = getattr(self._own, "request", None)
         if request is None:
-            request = self._own.request = self._compiled.create_infer_request()
+            with _making:
+                request = self._own.request = self._compiled.create_infer_request()
         request.infer([batch], share_inputs=True)
         return self._outputs(request)
 

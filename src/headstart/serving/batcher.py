@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.classifier.classifier import Classifier
 from headstart.engine.cores import usable_cores
+from headstart.engine.engine import Engine
 
 WAIT = 0.002  # seconds that the first picture of a batch waits for others
 MOST_THREADS = 8
@@ -36,7 +37,7 @@ class Batcher:
     async def start(self) -> None:
         """Begin to serve; the engine is compiled meanwhile, `ready` says when. ClassifierError when it does not run."""
         loop = asyncio.get_running_loop()
-        engine = await loop.run_in_executor(self._pool, self._classifier.engine)
+        engine = await loop.run_in_executor(self._pool, self._warmed)
         self._runners = [loop.create_task(self._serve(max(1, engine.batch))) for _ in range(self._threads)]
         self.ready = True
 
@@ -54,6 +55,12 @@ class Batcher:
         while not self._waiting.empty():
             self._waiting.get_nowait()[1].cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _warmed(self) -> Engine:
+        """The engine, which has answered once: nobody waits for what it prepares at its first picture."""
+        engine = self._classifier.engine()
+        self._classifier.run(np.zeros((1, engine.side, engine.side, 3), np.uint8))
+        return engine
 
     async def _serve(self, size: int) -> None:
         while True:

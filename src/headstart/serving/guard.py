@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from headstart.images.printable import printable
-from headstart.serving.refused import RefusedError, error_document
+from headstart.serving.refused import RefusedError, busy, error_document
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -60,6 +60,8 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except RefusedError as error:
             await exchange.answer(error.status, error.document, error.headers)
+        except asyncio.CancelledError:  # the process ends and waits for no answer; the web server would print a trace
+            await exchange.answer(503, busy().document, busy().headers)
         except Exception as error:
             await exchange.answer(500, unexpected(error))
         finally:

@@ -17,7 +17,7 @@ from headstart.serving.room import Room
 class Numbers:
     """Instead of a classifier: the probability of a square is its first pixel; batches of four."""
 
-    batch = 4
+    batch, side = 4, 1
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -60,6 +60,14 @@ def test_everyone_gets_the_own_answer_in_shared_batches() -> None:
     numbers = run(work)
     assert max(numbers.sizes) == 4
     assert len(numbers.sizes) < 80
+
+
+def test_it_is_ready_once_it_has_answered() -> None:
+    async def work(batcher: Batcher, numbers: Numbers) -> None:
+        assert batcher.ready
+        assert numbers.sizes == [1]
+
+    run(work)
 
 
 def test_those_who_left_are_not_computed() -> None:
