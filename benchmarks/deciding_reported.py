@@ -1,14 +1,25 @@
 """Is the accuracy that `fit` reports the accuracy users get? Every choice of the grid, beside its test pictures.
 
+    python benchmarks/deciding_reported.py        prints it for the choices that the repository keeps
+
 The figure of `result.json` was estimated on the pictures to learn from alone; the test pictures are all others of the
 set, which nothing has seen. An interval that holds has the test figure inside 19 times of 20.
 """
 
 import numpy as np
 import record
+from deciding_entries import packed
 
 SIZES = ((1, 60, "10 to 50 pictures"), (61, 250, "100 to 200"), (251, 600, "430 to 600"))
 REPORTED = "Reported and true accuracy of the choices, points"
+
+
+def main():
+    choices = [entry for entry in packed().values() if entry["part"] == "choice"]
+    title, header, rows = table(choices)
+    print("\n".join([title, *(" | ".join(map(str, row)) for row in (header, *rows))]))
+    print(note(choices))
+    print("commits:", ", ".join(sorted({(entry["commit"] or "none")[:9] for entry in choices})))
 
 
 def rows_of(entries):
@@ -54,3 +65,7 @@ def note(entries):
     spread = record.span(record.spread([r[1] for r in found]))
     held = f"{sum(r[2] for r in found)} of {len(found)}"
     return f"accuracy that `fit` reports minus test accuracy, points: {spread}; its interval holds {held} times"
+
+
+if __name__ == "__main__":
+    main()
