@@ -26,7 +26,7 @@ STORY = {
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
     "errors": set(), "config": set(), "predictions": set(), "cache_folder": set(), "progress": set(), "clock": set(),
-    "profile": set(), "interrupts": set(),
+    "profile": set(), "interrupts": set(), "leaving": set(),
     "images": set(), "artefact": set(), "run": set(), "rules": set(), "evaluation": set(),
     "head": {"evaluation"},  # its estimator chooses the penalty by log-loss
     "data": {"images"},
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "serving": {"classifier", "images", "engine", "artefact", "run"},
     "scaling": {"data", "engine", "embedding", "finetune", "backbone", "images", "head", "howmuch"},
     "estimator": {"pipeline", "classifier", "data", "artefact", "run", "clock"},
-    "cli": {"api", "reporting", "run", "clock"},
+    "cli": {"api", "reporting", "run", "clock", "leaving"},
     "__main__": {"cli"},
 }  # fmt: skip
 # Third-party packages with few homes: a folder or a file of src/headstart.

@@ -26,7 +26,7 @@ def command(
     Example: headstart serve runs/birds --port 0
     """
     from headstart import api
-    from headstart.serving.leaving import leave_if_stuck
+    from headstart.leaving import leave_if_stuck
 
     def started(address: Any) -> None:
         if as_json:
