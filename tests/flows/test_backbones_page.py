@@ -112,8 +112,9 @@ def test_names_on_the_page_are_names_that_headstart_knows() -> None:
         assert name in timm.list_pretrained(), name
 
 
-def test_the_table_is_that_of_the_record() -> None:
-    told = TEXT.split("<!-- sources: begin -->")[1].split("<!-- sources: end -->")[0]
+@pytest.mark.parametrize("mark", ["sources", "picture-size"])
+def test_the_tables_are_those_of_their_records(mark: str) -> None:
+    told = TEXT.split(f"<!-- {mark}: begin -->")[1].split(f"<!-- {mark}: end -->")[0]
     (link,) = re.findall(r"\[record\]\(([^)]+)\)", told)
     record = (PAGE.parent / link).read_text("utf-8")
     rows = [line for line in told.splitlines() if line.startswith("|")]

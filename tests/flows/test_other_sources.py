@@ -126,6 +126,27 @@ def test_a_run_of_an_embedded_network_gives_the_vectors_of_its_graph(few_digits:
         assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max(), name
 
 
+def test_squares_of_another_side_all_the_way(few_digits: Path, tmp_path: Path) -> None:
+    """Frozen, trained further, predicted without torch, and as a source of the next run: always 96 pixels."""
+    run = tmp_path / "run"
+    small = "efficientnet_lite0@96"
+    done = headstart(
+        "fit", few_digits, "--out", run, "--backbone", small, "--train", "last-1", "--budget", STEPS, "--json"
+    )
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert (result["decision"]["backbone"], result["decision"]["train"]) == (small, "last-1")
+    # how sure the old head is depends on the side, so its thresholds, measured at 224, are not used
+    assert result["similarity"]["position_confidence"] is None and result["similarity"]["bn_shift"] > 0
+    written = json.loads((run / "classifier" / "classifier.json").read_text())
+    assert written["preprocessing"]["side"] == 96 and written["backbone"]["name"] == small
+    model = onnx.load(run / "classifier" / "model.onnx")
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:] == [96, 96, 3]
+    assert probabilities(run, few_digits).shape == (15, 3)
+    source = find_source(str(run), tmp_path)
+    assert source.side == 96 and source.origin == small and find_source(f"{run}@128", tmp_path).side == 128
+
+
 def test_a_coco_body_comes_from_the_cache_of_torch_hub(
     few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

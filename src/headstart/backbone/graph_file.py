@@ -42,8 +42,9 @@ def graph_file(source: Source, cache: Path) -> GraphFile:
 
 
 def graph_key(source: Source) -> str:
-    """What the outputs depend on: the weights and the version of the graph."""
-    return f"{slug(source)}-{source.sha256[:16]}-graph{GRAPH_VERSION}"
+    """What the outputs depend on: the weights, the version of the graph, and the side where it is not its own."""
+    side = f"-{source.side}px" if source.own else ""
+    return f"{slug(source)}-{source.sha256[:16]}-graph{GRAPH_VERSION}{side}"
 
 
 def _sha256(path: Path) -> str:

@@ -44,7 +44,7 @@ def measure(name: str, cache: Path | None = None) -> dict[str, Any]:
         raise MachineError(f"{name} could not be measured: {facts.note or 'no engine was timed'}")
     day = datetime.now().astimezone().date().isoformat()
     speed = listing.Speed(facts.images_per_second, f"{facts.name} {facts.device} {facts.precision}", day, source.side)
-    full = listing.with_tag(source.name)
+    full = source.name if source.own else listing.with_tag(source.name)
     with suppress(OSError):  # shown now, measured again when asked again
         write_to_cache(listing.speed_file(full, folder), json.dumps(vars(speed)).encode())
     row = listing.Row(

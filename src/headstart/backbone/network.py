@@ -78,7 +78,21 @@ def load_network(source: Source, cache: Path) -> Network:
     missing, unexpected = network.body.load_state_dict(tensors, strict=False, assign=True)
     _refuse(source, network, [name for name in missing if not name.endswith("num_batches_tracked")], unexpected)
     network.eval()
+    if source.own:
+        _try_side(source, network)
     return network
+
+
+def _try_side(source: Source, network: Network) -> None:
+    """MachineError for a network that is not convolutional all through: its windows or positions fit one side only."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros((1, source.side, source.side, 3), dtype=torch.uint8, device="cpu"))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise MachineError(
+            f"{source.network} does not take pictures of {source.side} pixels ({str(error).splitlines()[0]}): "
+            f"leave @{source.side} away"
+        ) from None
 
 
 def _refuse(source: Source, network: Network, missing: list[str], unexpected: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from headstart.artefact import DOCUMENT, MODEL, read_classifier
 from headstart.backbone.build import shape_of
 from headstart.backbone.packages import PACKAGES
+from headstart.backbone.sized import parted
 from headstart.backbone.source import Facts, Shape, Source
 from headstart.errors import UsageError
 
@@ -31,12 +32,13 @@ def source_of(name: str, folder: Path, cache: Path) -> Source:
     """
     found = read_classifier(folder)
     origin = str(found.backbone.get("name", ""))
-    known = PACKAGES.get(origin)
+    known = PACKAGES.get(parted(origin)[0])
     family = str(found.backbone.get("family") or ("timm" if known else ""))
     architecture = str(found.backbone.get("architecture") or (known.architecture if known else ""))
     if not family or not architecture:
         raise UsageError(f"{folder} does not say which network it holds: train it again with this version of headstart")
     shape = known.shape if known else shape_of(family, architecture, cache)
+    shape = replace(shape, side=int(found.preprocessing["side"]))
     model = folder / MODEL
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     kept = _kept(shape, found.depths)

@@ -130,7 +130,7 @@ def tensors_of(source: Source) -> dict[str, Any]:
 
     from headstart.backbone.build import build
 
-    old = torch.load(weights_file(PACKAGES[source.name]), map_location="cpu", weights_only=True)
+    old = torch.load(weights_file(PACKAGES[source.network]), map_location="cpu", weights_only=True)
     with torch.device("meta"):
         wanted = build(source.family, source.architecture).state_dict()
     if [tuple(t.shape) for t in old.values()] != [tuple(t.shape) for t in wanted.values()]:

@@ -42,7 +42,7 @@ class Prepared:
 def prepared(source: Source, folder: Path = FOLDER) -> Prepared | None:
     """The graph of `source`, or None where no structure fits: torch must export it."""
     try:
-        if (notes := _notes(source, folder)) is None:
+        if source.own or (notes := _notes(source, folder)) is None:
             return None
         structure = folder.joinpath(f"{source.name}.onnx").read_bytes()
         content, record = _filled(structure, source.place.read_bytes(), notes)
@@ -68,7 +68,7 @@ def _notes(source: Source, folder: Path) -> dict[str, Any] | None:
     """What was written down; None unless of these weights, of this version, with the names that timm's modules have."""
     if source.reader != "package":
         return None
-    notes: dict[str, Any] = json.loads(folder.joinpath(f"{source.name}.json").read_bytes())
+    notes: dict[str, Any] = json.loads(folder.joinpath(f"{source.network}.json").read_bytes())
     made = (notes["weights_sha256"], notes["graph_version"], notes["timm"].partition(".")[0])
     return notes if made == (source.sha256, GRAPH_VERSION, version("timm").partition(".")[0]) else None
 

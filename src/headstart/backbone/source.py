@@ -80,7 +80,8 @@ class Source:
 
     `name`: for people and records, without a path of this machine; `spec`: as the user gave it. `family`,
     `architecture`: who makes the module and under which name (`build`). `reader`: how the file `place` becomes tensors
-    (`tensors`). `sha256`: of that file. `origin`: the backbone that a run was trained from, empty elsewhere.
+    (`tensors`). `sha256`: of that file. `origin`: the backbone that a run was trained from, empty elsewhere. `own`:
+    its name when it is shown squares of its own side, empty where it is (`sized`).
     """
 
     name: str
@@ -93,6 +94,12 @@ class Source:
     shape: Shape
     facts: Facts = Facts()
     origin: str = ""
+    own: str = ""
+
+    @property
+    def network(self) -> str:
+        """The name without the side that it is shown."""
+        return self.own or self.name
 
     @property
     def depth_names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from headstart.backbone import own_run
 from headstart.backbone.packages import PACKAGES, located
 from headstart.backbone.packages import source_of as package_source
+from headstart.backbone.sized import at_side, parted
 from headstart.backbone.source import Source
 from headstart.cache_folder import cache_folder
 from headstart.errors import UsageError
@@ -19,10 +20,19 @@ DEFAULT = "efficientnet_lite0"
 def find_source(name: str, cache: Path | None = None) -> Source:
     """The source that `name` means: NAME@FILE, the folder of a run, torchvision/..., a package's, or a timm model.
 
+    Any of them with @SIDE behind it is shown squares of so many pixels.
+
     Raises UsageError when it is unknown or not on this machine, saying what is and how to bring it; MachineError for
     altered files.
     """
     folder = cache or cache_folder()
+    network, side = parted(name)
+    if side is None or own_run.folder_of(name) is not None:
+        return _own_sized(name, folder)
+    return at_side(_own_sized(network, folder), side)
+
+
+def _own_sized(name: str, folder: Path) -> Source:
     if name in PACKAGES:
         if located(PACKAGES[name]) is None:
             raise UsageError(f"backbone {name} is not installed ({_here()}): pip install '{PACKAGES[name].install}'")

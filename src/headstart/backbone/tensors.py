@@ -52,5 +52,5 @@ def load_tensors(source: Source, cache: Path) -> Path:
 
 def slug(source: Source) -> str:
     """A name for files in the cache: the package's own, elsewhere the architecture's, the same for every path to it."""
-    name = source.name if source.reader == "package" else f"{source.family}-{source.architecture}"
+    name = source.network if source.reader == "package" else f"{source.family}-{source.architecture}"
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:80] + ("-run" if source.reader == "run" else "")

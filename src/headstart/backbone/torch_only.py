@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.backbone import own_run
 from headstart.backbone.graph_file import graph_file
+from headstart.backbone.sized import parted
 from headstart.backbone.source import Source
 from headstart.cache_folder import write_to_cache
 from headstart.errors import MachineError, UsageError
@@ -85,7 +86,7 @@ def refuse_run(name: str) -> None:
     """UsageError when `name` is a run whose network runs in torch: no graph holds it for others to start from."""
     from headstart.artefact import MODEL, read_classifier
 
-    folder = own_run.folder_of(name)
+    folder = own_run.folder_of(name) or own_run.folder_of(parted(name)[0])
     if folder is None or (folder / MODEL).exists() or (network := read_classifier(folder).network) is None:
         return
     raise UsageError(
