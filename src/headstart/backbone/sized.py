@@ -1,6 +1,6 @@
 """NAME@SIDE: a network shown squares of another side than its own, such as `efficientnet_lite0@96`.
 
-The features of a convolutional network do not depend on the size of what it sees; what it costs grows with its square.
+A convolutional network takes any side; what it computes grows with the area. What that is worth: benchmarks/picture_size.py.
 """
 
 from __future__ import annotations
