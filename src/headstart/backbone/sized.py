@@ -1,6 +1,6 @@
-"""NAME@SIDE: a network shown squares of another side than its own, such as `efficientnet_lite0@96`.
+"""NAME@SIDE: a network shown squares of another side than its own, such as `efficientnet_lite0@160`.
 
-A convolutional network takes any side; what it computes grows with the area. What that is worth: benchmarks/picture_size.py.
+A convolutional network takes any side; what it computes grows with the area (benchmarks/picture_size.py).
 """
 
 from __future__ import annotations

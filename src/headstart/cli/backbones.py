@@ -22,7 +22,7 @@ _VOC = (
 _HOW = (
     "headstart backbones --download NAME fetches one; nothing is downloaded unasked. A file of your own:\n"
     "--backbone resnet50@my.safetensors. A run of your own: --backbone runs/birds. Squares of another side than\n"
-    "a network's own: --backbone efficientnet_lite0@96."
+    "a network's own: --backbone efficientnet_lite0@160."
 )
 Rows = list[dict[str, Any]]
 
