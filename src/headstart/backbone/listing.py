@@ -15,7 +15,6 @@ from typing import Any
 
 from headstart.backbone import hub, own_run, torchvision_files, weights_file
 from headstart.backbone.packages import PACKAGES, Package, located
-from headstart.backbone.sized import parted
 from headstart.backbone.torchvision_entries import ARCHITECTURES, Entry
 from headstart.cache_folder import cache_folder
 from headstart.errors import HeadstartError, UsageError
@@ -124,7 +123,7 @@ def to_fetch(name: str, cache: Path | None = None) -> dict[str, Any] | None:
 
     UsageError: a name that nobody knows. MachineError: timm's network cannot be a backbone. May import timm.
     """
-    name, _ = parted(name)
+    name = own_run.without_side(name)
     if name in PACKAGES or "@" in name or own_run.folder_of(name) is not None:
         return None
     if name.startswith(torchvision_files.PREFIX):
@@ -145,7 +144,7 @@ def fetch(name: str) -> Path:
 
     UsageError: it is not something to download (then what to do instead), or unknown. MachineError: it fails.
     """
-    name, _ = parted(name)
+    name = own_run.without_side(name)
     if name in PACKAGES:
         if (place := located(PACKAGES[name])) is not None:
             return place

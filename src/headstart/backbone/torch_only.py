@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.backbone import own_run
 from headstart.backbone.graph_file import graph_file
-from headstart.backbone.sized import parted
 from headstart.backbone.source import Source
 from headstart.cache_folder import write_to_cache
 from headstart.errors import MachineError, UsageError
@@ -86,7 +85,7 @@ def refuse_run(name: str) -> None:
     """UsageError when `name` is a run whose network runs in torch: no graph holds it for others to start from."""
     from headstart.artefact import MODEL, read_classifier
 
-    folder = own_run.folder_of(name) or own_run.folder_of(parted(name)[0])
+    folder = own_run.folder_of(own_run.without_side(name))
     if folder is None or (folder / MODEL).exists() or (network := read_classifier(folder).network) is None:
         return
     raise UsageError(

@@ -10,7 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from headstart.backbone import listing
+from headstart.backbone import listing, own_run
 from headstart.backbone.graph_file import graph_key
 from headstart.backbone.network import load_network
 from headstart.backbone.prepared import packaged_tensors, prepared
@@ -71,6 +71,15 @@ def test_windows_that_do_not_fit_are_found_by_trying(tmp_path: Path) -> None:
     network = load_network(find_source(f"test_maxvit@{file}@320", tmp_path), tmp_path)
     with torch.no_grad():
         assert len(network(torch.zeros((1, 320, 320, 3), dtype=torch.uint8))) == len(network.output_names)
+
+
+def test_a_run_may_be_called_like_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, made = tmp_path / "exp@128", []
+    run.mkdir()
+    (run / "classifier.json").write_text("{}")
+    monkeypatch.setattr(own_run, "source_of", lambda name, folder, cache: made.append(name) or find_source(LITE0))
+    assert find_source(str(run)).side == 224 and listing.to_fetch(str(run)) is None
+    assert find_source(f"{run}@96").side == 96 and made == [str(run)] * 2
 
 
 def test_what_is_fetched_has_no_side() -> None:
