@@ -4,7 +4,7 @@
 
 `fit --train head --backbone efficientnet_lite0@SIDE` on six sets, the graph ready and no embeddings cached; the sides
 take turns inside every set. Seconds: the phase `embed`, decoding included. `--page docs/backbones.md` puts the tables
-of the record there. About 12 minutes.
+of the record there. About 20 minutes.
 """
 
 from pathlib import Path
