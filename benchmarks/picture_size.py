@@ -7,7 +7,6 @@ take turns inside every set. Seconds: the phase `embed`, decoding included. `--p
 of the record there. About 20 minutes.
 """
 
-from pathlib import Path
 from statistics import median
 
 import pages
@@ -23,11 +22,8 @@ ACCURACY = "Test accuracy of a new head, with its 95 % interval"
 
 
 def main():
-    parser = record.arguments(__doc__)
-    parser.add_argument("--only", nargs="*", default=list(sources.SETS), metavar="SET", help="these sets [all]")
+    parser = sources.arguments(__doc__)
     parser.add_argument("--sides", nargs="*", type=int, default=list(SIDES), metavar="SIDE", help="[%(default)s]")
-    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a quiet machine, 0: not")
-    parser.add_argument("--page", type=Path, help="Markdown page that gets the tables, between its two marks")
     a = parser.parse_args()
     kept = record.Record("picture-size", "One network shown squares of other sides", a)
     work = a.work / "picture-size"

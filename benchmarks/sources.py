@@ -23,12 +23,9 @@ SOURCES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def main():
-    parser = record.arguments(__doc__)
-    parser.add_argument("--only", nargs="*", default=list(SETS), metavar="SET", help="these sets [all]")
+    parser = arguments(__doc__)
     parser.add_argument("--backbones", nargs="*", default=list(SOURCES), metavar="NAME", help="[%(default)s]")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a quiet machine, 0: not")
-    parser.add_argument("--page", type=Path, help="Markdown page that gets the tables, between its two marks")
     a = parser.parse_args()
     kept = record.Record("sources", "Choosing among the networks that packages bring", a)
     work = a.work / "sources"
@@ -43,6 +40,15 @@ def main():
     summarise(kept, a, facts(work))
     if a.page:
         publish(kept.folder / "record.md", a.page)
+
+
+def arguments(doc):
+    """Options of a comparison over the six sets; `picture_size.py` has them too."""
+    parser = record.arguments(doc)
+    parser.add_argument("--only", nargs="*", default=list(SETS), metavar="SET", help="these sets [all]")
+    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a quiet machine, 0: not")
+    parser.add_argument("--page", type=Path, help="Markdown page that gets the tables, between its two marks")
+    return parser
 
 
 def environment(name, work):
