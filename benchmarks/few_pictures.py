@@ -1,11 +1,13 @@
 """Which head to take when pictures are few? Rules of choice on the same candidates, judged on all other pictures.
 
-    python benchmarks/few_pictures.py --sets SETS
+    python benchmarks/few_pictures.py --sets SETS [--classes 2]
 
 Draws of 5, 10 and 20 pictures per class, and of up to 600 pictures, from train and test together; what is not drawn is
 test. Rules: what `fit` does (`howmuch.choice.choose`), the same with fewest features within two standard errors of
-log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, the last layer; and the
-mean of several heads' logits: of those level with the best, of all, of those that a greedy search picks. 15 minutes.
+log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, that one unless another is
+better by a standard error (`fit` below `TINY` pictures per class) or by two, the last layer; and the mean of several
+heads' logits: of those level with the best, of all, of those that a greedy search picks. 15 minutes. With `--classes 2`
+every draw takes so many classes at random: few pictures in all, though many of each class.
 """
 
 import os
@@ -22,18 +24,25 @@ def main():
     parser = record.arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=list(SETS))
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--per-class", nargs="+", type=int, default=[5, 10, 20, 0], help="0: all, up to 600 pictures")
+    parser.add_argument("--classes", type=int, help="classes of a draw, at random; all of them by itself")
     a = parser.parse_args()
     kept = record.Record("few-pictures", "rules for choosing a head, test top-1", a)
     os.environ["HEADSTART_CACHE"] = str(a.work / "few-pictures")
     for name in a.only:
-        todo = [(p, k) for p in (5, 10, 20, 0) for k in range(a.draws if p else 2)]
+        todo = [(p, k) for p in a.per_class for k in range(a.draws if p else 2)]
         todo = [(p, k) for p, k in todo if not kept.runs(set=name, per_class=p, draw=k)]
         seen = embeddings(a.sets / name) if todo else None
         for per_class, draw in todo:
-            kept.add(set=name, per_class=per_class, draw=draw, **one_draw(*seen, per_class, draw))
+            kept.add(
+                set=name,
+                per_class=per_class,
+                draw=draw,
+                **one_draw(*of_classes(seen, a.classes, draw), per_class, draw),
+            )
     rules = [key for key in kept.runs()[0] if key not in ("set", "per_class", "draw")]
     rows = []
-    for per_class in (5, 10, 20, 0):
+    for per_class in a.per_class:
         means = []
         for name in a.only:
             runs = kept.runs(set=name, per_class=per_class)
@@ -58,6 +67,15 @@ def embeddings(folder):
     return material.matrices(rows), material.samples.labels[rows], [d.name for d in backbone.depths]
 
 
+def of_classes(seen, classes, draw):
+    """The pictures of so many random classes, None or too many: of all."""
+    matrices, labels, names = seen
+    every = np.unique(labels)
+    picked = np.random.default_rng([draw, 7]).permutation(every)[:classes]
+    rows = np.flatnonzero(np.isin(labels, picked))
+    return [m[rows] for m in matrices], labels[rows], names
+
+
 def drawn(labels, per_class, draw):
     """Rows to train on: so many of every class, at least a quarter of each stays for the test; at most 600."""
     rng = np.random.default_rng([draw + 10, per_class])
@@ -74,9 +92,12 @@ def one_draw(matrices, labels, names, per_class, draw):
     """Test accuracy of every rule on one draw."""
     from headstart import rules
     from headstart.data.split import make_split
+    from headstart.evaluation.intervals import paired_standard_error
     from headstart.head.columns import columns_of
     from headstart.howmuch import probe as probing
     from headstart.howmuch.candidates import TINY_PENALTY, fixed_set
+    from headstart.howmuch.choice import judge_logits
+    from headstart.howmuch.probe import closed_logits
     from headstart.howmuch.screen import Task, fit_head
 
     train = drawn(labels, per_class, draw)
@@ -123,7 +144,16 @@ def one_draw(matrices, labels, names, per_class, draw):
         "last layer": original(last, where),
     }
     found = {rule: (j.candidate.depth_set, j.candidate.kind, j.candidate.penalty) for rule, j in chosen.items()}
-    found["fixed head"] = (fixed_set(len(names)), "ridge", TINY_PENALTY)
+    few = fixed_set(len(names))
+    found["fixed head"] = (few, "ridge", TINY_PENALTY)
+    fixed = judge_logits(
+        task, names, few, closed_logits(task, [few], ["ridge"], [TINY_PENALTY])[0], ("ridge", 0, 0, None)
+    )
+    ahead = chosen["choose"].candidate.top1 - fixed.candidate.top1
+    error = paired_standard_error(chosen["choose"].correct[where], fixed.correct[where])
+    for errors in (1, 2):
+        kept = "fixed head" if ahead <= errors * error else "choose"
+        found[f"fixed unless beaten by {errors} SE"] = found[kept]
     committees = {
         "mean of level": level_heads(judged, where),
         "mean of all": range(len(judged)),
