@@ -4,8 +4,8 @@
 
 Draws of 5, 10 and 20 pictures per class, and of up to 600 pictures, from train and test together; what is not drawn is
 test. Rules: what `fit` does (`howmuch.choice.choose`), the same with fewest features within two standard errors of
-log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, that one unless another is
-better by a standard error (`fit` below `TINY` pictures per class) or by two, the last layer; and the mean of several
+log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, that one unless another
+is better by a standard error (`fit` below `TINY` pictures per class) or by two, the last layer; and the mean of several
 heads' logits: of those level with the best, of all, of those that a greedy search picks. 15 minutes. With `--classes 2`
 every draw takes so many classes at random: few pictures in all, though many of each class.
 """

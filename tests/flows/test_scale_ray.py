@@ -229,6 +229,7 @@ def test_a_killed_driver_loses_nothing(cluster, tmp_path, pids):
     assert parts(tmp_path / "emb") == whole(tmp_path / "whole", paths, 8)
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_sent_away(cluster, tmp_path):
     begin(tmp_path / "emb", fake_pictures(tmp_path / "in", 16), 8)
 

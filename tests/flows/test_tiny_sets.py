@@ -19,7 +19,7 @@ def cut(photos: Path, to: Path, per_class: list[int]) -> Path:
     return to
 
 
-@pytest.mark.parametrize("k", [2, pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("k", [2, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 5))])
 def test_few_pictures_per_class(photos: Path, tmp_path: Path, k: int) -> None:
     done = headstart(
         "fit", cut(photos, tmp_path / "data", [k] * 5), "--out", tmp_path / "r", "--train", "head", "--json"

@@ -43,8 +43,11 @@ REAL = (
 )  # fmt: skip
 EVERY = (*TINY, *REAL)
 # One per way of cutting, layout, norm and exporter.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("test_mambaout", "test_maxvit", "test_nfnet")]
-EXPORTED = ("test_resnet", "test_efficientnet_gn", "test_vit3", *SLOW)
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("test_efficientnet_gn", "test_mambaout", "test_maxvit", "test_nfnet")
+]
+EXPORTED = ("test_resnet", "test_vit3", *SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +233,7 @@ def test_parameters_of_equal_values_keep_their_names_when_traced(folder: Path) -
     assert {name for name, p in plain.named_parameters() if id(p) in owned} <= values
 
 
-@pytest.mark.parametrize("source", ("test_vit", "test_byobnet"), indirect=True)
+@pytest.mark.parametrize("source", (pytest.param("test_vit", marks=pytest.mark.slow), "test_byobnet"), indirect=True)
 def test_moments_of_any_network_are_measured_or_missing(source: Source, folder: Path) -> None:
     network = opened(source.architecture, folder)[1]
     graph, norms = moment_graph(onnx_bytes(network, {}), load_arrays(source.place))
