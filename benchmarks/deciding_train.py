@@ -198,7 +198,7 @@ class Lessons:
         """The head that training starts from."""
         from headstart.howmuch.start import start_candidate
 
-        return self._fitted(start_candidate(self.probed.candidates, len(self.matrices) - 1))
+        return self._fitted(start_candidate(self.probed.alone, len(self.matrices) - 1))
 
     @cached_property
     def learned(self):
@@ -223,7 +223,7 @@ class Lessons:
         last = len(self.matrices) - 1
         if candidate == "head-all":
             # one of the widest sets is always cross-validated: evened out, with logistic regression at the least
-            widest = [c for c in self.probed.candidates if len(c.depths) == last + 1]
+            widest = [c for c in self.probed.alone if len(c.depths) == last + 1]
             best = min(widest, key=lambda c: c.nll)
             return best.depths, self._fitted(best).of(None), _told(best)
         if candidate == OWN_HEAD:
@@ -291,5 +291,5 @@ class Lessons:
 
 def _told(candidate):
     """A head in a few plain values; of a probe of one depth the names are right, the positions count from 0."""
-    kept = {"depths": list(candidate.names), "kind": candidate.kind, "penalty": candidate.penalty}
+    kept = {"depths": list(candidate.names), "kind": candidate.kind, "penalty": candidate.known_penalty}
     return {**kept, "cross_validated": candidate.top1}

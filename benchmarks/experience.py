@@ -100,7 +100,7 @@ def rules_of(shares, sizes):
         "with experience, P >= 0.9": with_enough(headstarts, P_TOP1),
         "with experience, P >= 0.8 (headstart)": with_enough(headstarts, P_INFORMED),
         "with that of the other sets, P >= 0.9": with_enough(of_others, P_TOP1),
-        "with that of the other sets, P >= 0.8": with_enough(of_others, P_INFORMED),
+        **{f"with that of the other sets, P >= {p}": with_enough(of_others, p) for p in (0.8, 0.7, 0.6, 0.5)},
         "these pictures alone, P >= 0.5": lambda cell: (None, 0.5),
         "always the candidate": lambda cell: (None, 0.0),
     }

@@ -3,11 +3,11 @@
     python benchmarks/few_pictures.py --sets SETS [--classes 2]
 
 Draws of 5, 10 and 20 pictures per class, and of up to 600 pictures, from train and test together; what is not drawn is
-test. Rules: what `fit` does (`howmuch.choice.choose`), the same with fewest features within two standard errors of
-log-loss, lowest log-loss alone, highest accuracy alone, the fixed head of `howmuch.candidates`, that one unless another
-is better by a standard error (`fit` below `TINY` pictures per class) or by two, the last layer; and the mean of several
-heads' logits: of those level with the best, of all, of those that a greedy search picks. 15 minutes. With `--classes 2`
-every draw takes so many classes at random: few pictures in all, though many of each class.
+test. With `--classes 2` every draw takes so many classes at random: few pictures in all, though many of each class.
+What `fit` does beside other rules on the same candidates: the best head (`howmuch.choice.choose`), fewest features
+within two standard errors of log-loss, lowest log-loss, highest accuracy, the last layer; a fixed head, and the mean of
+all heads' logits, each also unless the best one is one or two paired standard errors (SE) ahead; the mean of those
+level with the best, and of those that a greedy search picks. 8 minutes, with `--classes 2` 3.
 """
 
 import os
@@ -41,7 +41,7 @@ def main():
                 **one_draw(*of_classes(seen, a.classes, draw), per_class, draw),
             )
     rules = [key for key in kept.runs()[0] if key not in ("set", "per_class", "draw")]
-    rows = []
+    rows, against = [], []
     for per_class in a.per_class:
         means = []
         for name in a.only:
@@ -49,7 +49,14 @@ def main():
             rows.append((name, per_class or "all", *(100 * float(np.mean([r[rule] for r in runs])) for rule in rules)))
             means.append(rows[-1][2:])
         rows.append(("mean", per_class or "all", *np.mean(means, axis=0).tolist()))
-    kept.finish({"sets": len(a.only)}, {}, [("Test top-1, %", ("set", "per class", *rules), rows)])
+        every = kept.runs(per_class=per_class)
+        gains = {rule: 100 * np.array([r[rule] - r["best"] for r in every]) for rule in rules if rule != "best"}
+        cells = [f"{g.mean():+.2f} ({g.std(ddof=1) / len(g) ** 0.5:.2f})" for g in gains.values()]
+        against.append((per_class or "all", len(every), *cells))
+    head = ("per class", "draws", *(rule for rule in rules if rule != "best"))
+    tables = [("Against the best head, points (standard error over draws)", head, against)]
+    tables.append(("Test top-1, %", ("set", "per class", *rules), rows))
+    kept.finish({"sets": len(a.only)}, {}, tables)
 
 
 def embeddings(folder):
@@ -95,10 +102,10 @@ def one_draw(matrices, labels, names, per_class, draw):
     from headstart.evaluation.intervals import paired_standard_error
     from headstart.head.columns import columns_of
     from headstart.howmuch import probe as probing
-    from headstart.howmuch.candidates import TINY_PENALTY, fixed_set
+    from headstart.howmuch.candidates import FIXED_PENALTY, fixed_set
     from headstart.howmuch.choice import judge_logits
-    from headstart.howmuch.probe import closed_logits
-    from headstart.howmuch.screen import Task, fit_head
+    from headstart.howmuch.committee import fit_candidate, mean_of
+    from headstart.howmuch.screen import Task, closed_logits
 
     train = drawn(labels, per_class, draw)
     classes, y = np.unique(labels[train], return_inverse=True)
@@ -114,53 +121,49 @@ def one_draw(matrices, labels, names, per_class, draw):
 
     probing.choose = listen
     try:
-        probing.probe([m[train] for m in matrices], names, y, len(classes), split.folds)
+        fit = probing.probe([m[train] for m in matrices], names, y, len(classes), split.folds)
     finally:
         probing.choose = original
     judged, where = max(first, key=lambda call: len(call[0]))  # the others are of a kind or a depth only
     task = Task(columns_of([m[train] for m in matrices]), y, len(classes), split.folds)
 
-    def logits_of(depth_set, kind, penalty):
-        head = fit_head(task, depth_set, kind, penalty)
-        return head.logits(np.concatenate([matrices[i][test] for i in depth_set.depths], axis=1))
-
-    def right(*what):
-        return float((logits_of(*what).argmax(axis=1) == truth).mean())
+    def logits_of(candidate):
+        head = fit_candidate(task, candidate)
+        return head.logits(np.concatenate([matrices[i][test] for i in candidate.depths], axis=1))
 
     @cache
     def calm(at):
-        j = judged[at].candidate
-        return logits_of(j.depth_set, j.kind, j.penalty) / j.temperature
+        return logits_of(judged[at].candidate) / judged[at].candidate.temperature
+
+    def right(logits):
+        return float((logits.argmax(axis=1) == truth).mean())
 
     def together(members):
-        return float((np.mean([calm(at) for at in members], axis=0).argmax(axis=1) == truth).mean())
+        return right(np.mean([calm(at) for at in members], axis=0))
 
-    last = [j for j in judged if j.candidate.depths == (len(names) - 1,)]
-    chosen = {
-        "choose": original(judged, where),
+    few = fixed_set(len(names))
+    logits = closed_logits(task, [few], ["ridge"], [FIXED_PENALTY])[0]
+    fixed = judge_logits(task, names, few, logits, ("ridge", FIXED_PENALTY, 0.0, None))
+    mean = mean_of(task, names, judged, None)
+    best, last = original(judged, where), [j for j in judged if j.candidate.depths == (len(names) - 1,)]
+    alone = {
+        "best": best,
         "fewest features": fewest(judged, where),
         "log-loss": min(judged, key=lambda j: j.candidate.nll),
         "accuracy": max(judged, key=lambda j: (j.candidate.top1, -j.candidate.nll)),
         "last layer": original(last, where),
+        "fixed": fixed,
     }
-    found = {rule: (j.candidate.depth_set, j.candidate.kind, j.candidate.penalty) for rule, j in chosen.items()}
-    few = fixed_set(len(names))
-    found["fixed head"] = (few, "ridge", TINY_PENALTY)
-    fixed = judge_logits(
-        task, names, few, closed_logits(task, [few], ["ridge"], [TINY_PENALTY])[0], ("ridge", 0, 0, None)
-    )
-    ahead = chosen["choose"].candidate.top1 - fixed.candidate.top1
-    error = paired_standard_error(chosen["choose"].correct[where], fixed.correct[where])
-    for errors in (1, 2):
-        kept = "fixed head" if ahead <= errors * error else "choose"
-        found[f"fixed unless beaten by {errors} SE"] = found[kept]
-    committees = {
-        "mean of level": level_heads(judged, where),
-        "mean of all": range(len(judged)),
-        "greedy": greedy(judged, where, y),
-    }
-    alone = {rule: right(*what) for rule, what in found.items()}
-    return alone | {rule: together(list(members)) for rule, members in committees.items()}
+    for rival, name in ((fixed, "fixed"), (mean, "mean")):
+        error = paired_standard_error(best.correct[where], rival.correct[where])
+        for errors in (1, 2):
+            ahead = best.candidate.top1 - rival.candidate.top1 > errors * error
+            alone[f"{name} unless best is {errors} SE ahead"] = best if ahead else rival
+    found = {"fit": right(fit.head.logits(np.concatenate([matrices[i][test] for i in fit.chosen.depths], axis=1)))}
+    found |= {rule: right(logits_of(j.candidate)) for rule, j in alone.items()}
+    committees = {"mean": range(len(judged)), "mean of level": level_heads(judged, where)}
+    committees["greedy"] = greedy(judged, where, y)
+    return found | {rule: together(list(members)) for rule, members in committees.items()}
 
 
 def level_heads(judged, where):

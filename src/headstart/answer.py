@@ -69,5 +69,5 @@ def answer_of_probe(found: Probe, material: Material, backbone: Backbone) -> Ans
         frozen=True,
         expected=lambda rows: head.logits(material.embeddings.matrix(depths, material.learn[rows])),
         again=lambda sources: head.logits(fresh_matrix(sources, backbone, depths)),
-        provenance={"kind": found.chosen.kind, "penalty": found.chosen.penalty},
+        provenance={"kind": found.chosen.kind, "penalty": found.chosen.known_penalty},
     )

@@ -246,7 +246,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "train": "head",
         "depths": list(candidate.names),
         "kind": candidate.kind,
-        "penalty": candidate.penalty,
+        "penalty": candidate.known_penalty,
         "learning_rate": None,
         "top1": candidate.top1,
         "nll": candidate.nll,

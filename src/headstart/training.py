@@ -62,7 +62,7 @@ class Ground:
     @property
     def start(self) -> Candidate:
         """The cross-validated head that fine-tuning starts from."""
-        return start_candidate(self.found.candidates, len(self.backbone.depths) - 1)
+        return start_candidate(self.found.alone, len(self.backbone.depths) - 1)
 
 
 @dataclass(frozen=True)

@@ -24,19 +24,19 @@ MANY_CLASSES = 20
 VERY_MANY_CLASSES = 100  # and from here in the closed forms too
 MANY_CLASSES_PENALTIES = (0.01, 0.001)
 
-# With so few pictures per class cross-validation is mostly noise, so one fixed head holds unless it is clearly beaten:
-# ridge on all depths but the last. Mean test top-1 (%) over five sets with 1 / 2 / 5 pictures per class: 53 / 69 / 80;
-# last layer 37 / 52 / 70; all depths 41 / 58 / 75; all evened out 46 / 62 / 77. A hundredth of the penalty costs 0.5.
-TINY = 6  # pictures per class: at 5 the fixed head is ahead, at 10 level (benchmarks/few_pictures.py)
-TINY_PENALTY = 3.0
+# So few pictures cannot tell heads apart: the mean of all is taken, and of one fixed head more, ridge on all depths but
+# the last. Against the best one, mean test top-1 over six sets, points (benchmarks/few_pictures.py): FIGURES
+FEW = 500  # pictures in all
+FIXED_PENALTY = 3.0
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One cross-validated head: depths (positions and names), factor per depth, kind, penalty, and what it reached.
 
-    `kind` is "ridge", "lda" or "logistic"; its logits are divided by `temperature`, fitted out of fold, so that
-    kinds are comparable. `top1` with its 95 % interval, `nll` in nats.
+    `kind` is "ridge", "lda", "logistic" or "mean" (of its `members`, with no penalty of its own: not a number); its
+    logits are divided by `temperature`, fitted out of fold, so that kinds are comparable. `top1` with its 95 %
+    interval, `nll` in nats.
     """
 
     depths: tuple[int, ...]
@@ -51,11 +51,17 @@ class Candidate:
     low: float
     high: float
     seconds: float
+    members: tuple[Candidate, ...] = ()
 
     @property
     def dim(self) -> int:
         """Features the head reads."""
         return sum(self.dims)
+
+    @property
+    def known_penalty(self) -> float | None:
+        """The penalty, None where there is no single one."""
+        return None if self.members else self.penalty
 
     @property
     def depth_set(self) -> DepthSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,19 @@ ROUNDING = 1e-12
 class Judged:
     """A candidate with its evidence, averaged over repeats.
 
-    `logits` `(n, K)` are calibrated, NaN where a row was never judged; `correct` and `losses` are `(n,)`.
+    `logits` `(n, K)` are calibrated, NaN where a row was never judged, `repeats` `(repeats, n, K)` the same of every
+    partition; `correct` and `losses` are `(n,)`.
     """
 
     candidate: Candidate
     logits: FloatArray
     correct: FloatArray
     losses: FloatArray
+    repeats: FloatArray
+
+    def with_members(self, members: tuple[Candidate, ...]) -> Judged:
+        """The same evidence of a candidate that is the mean of `members`."""
+        return replace(self, candidate=replace(self.candidate, members=members))
 
 
 def judge_logits(
@@ -53,8 +59,11 @@ def judge_logits(
     correct[present] = logits[present].argmax(axis=1) == labels[present]
     losses[present] = row_nll(logits[present], labels[present])
     judged = counts > 0
-    mean = np.full(logits.shape[1:], np.nan, np.float32)
-    mean[judged] = np.nansum(logits[:, judged], axis=0) / counts[judged, None]
+    if len(logits) == 1:
+        mean = logits[0]  # not a second time in memory
+    else:
+        mean = np.full(logits.shape[1:], np.nan, np.float32)
+        mean[judged] = np.nansum(logits[:, judged], axis=0) / counts[judged, None]
     right = correct.sum(axis=0) / np.maximum(counts, 1)
     loss = losses.sum(axis=0) / np.maximum(counts, 1)
     low, high = accuracy_interval(right[judged], None if groups is None else groups[judged])
@@ -72,7 +81,7 @@ def judge_logits(
         high=high,
         seconds=seconds,
     )
-    return Judged(candidate, mean, right, loss)
+    return Judged(candidate, mean, right, loss, logits)
 
 
 def choose(candidates: Sequence[Judged], judged: NDArray[np.bool_]) -> Judged:

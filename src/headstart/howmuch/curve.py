@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.howmuch.candidates import Candidate
-from headstart.howmuch.screen import Task, fit_head
+from headstart.howmuch.committee import fit_candidate
+from headstart.howmuch.screen import Task
 
 IntArray = NDArray[np.integer]
 
@@ -35,7 +36,7 @@ def learning_curve(task: Task, chosen: Candidate, seed: int) -> tuple[tuple[int,
             held = np.flatnonzero(folds == fold)
             if len(np.unique(task.labels[rows])) < 2:
                 continue
-            head = fit_head(task, chosen.depth_set, chosen.kind, chosen.penalty, np.sort(rows))
+            head = fit_candidate(task, chosen, np.sort(rows))
             features = np.concatenate([task.columns.matrices[i][held] for i in chosen.depths], axis=1)
             right += int(np.sum(head.logits(features).argmax(axis=1) == task.labels[held]))
             count += len(held)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from headstart.howmuch.candidates import Candidate
 from headstart.howmuch.probe import Probe
 from headstart.howmuch.verdict import Verdict
 
@@ -25,7 +25,7 @@ def decide(found: Probe, backbone: str, verdict: Verdict | None = None) -> dict[
         "extra_layers": [],
         "learning_rate": None,
         "kind": found.chosen.kind,
-        "penalty": found.chosen.penalty,
+        "penalty": found.chosen.known_penalty,
         "why": _why(found),
         "p_better": found.p_better if judged else None,
         "p_depths": found.p_better if judged else None,
@@ -58,13 +58,15 @@ def _why(found: Probe) -> str:
     if chosen.depths == last.depths:
         return f"no other depth of the backbone beats its last layer ({100 * last.top1:.1f} %) beyond noise"
     return (
-        f"{_read(chosen.names)} {100 * chosen.top1:.1f} % out of fold, the last layer alone "
+        f"{_read(chosen)} {100 * chosen.top1:.1f} % out of fold, the last layer alone "
         f"{100 * last.top1:.1f} % (probability that it is better: {found.p_better:.2f})"
     )
 
 
-def _read(names: Sequence[str]) -> str:
+def _read(chosen: Candidate) -> str:
     """Which depths reach something, as the start of a sentence; several are neighbours."""
-    if len(names) == 1:
-        return f"Depth {names[0]} reaches"
-    return f"Depths {names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]} reach"
+    names = chosen.names
+    several = f"Depths {names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]}"
+    if chosen.members:
+        return f"The mean of {len(chosen.members)} heads, on {several[0].lower()}{several[1:]}, reaches"
+    return f"Depth {names[0]} reaches" if len(names) == 1 else f"{several} reach"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +20,24 @@ from headstart.head.linear import LinearHead
 from headstart.head.parallel import calm
 from headstart.head.ridge import DepthSet
 from headstart.howmuch.candidates import (
+    FEW,
+    FIXED_PENALTY,
     LOGISTIC_PENALTIES,
     MANY_CLASSES,
     MANY_CLASSES_PENALTIES,
-    TINY,
-    TINY_PENALTY,
     Candidate,
     depth_sets,
     fixed_set,
     penalties_of,
 )
 from headstart.howmuch.choice import Judged, choose, judge_logits
+from headstart.howmuch.committee import candidate_logits, fit_candidate, mean_of
 from headstart.howmuch.curve import learning_curve
 from headstart.howmuch.screen import (
     Screened,
     Task,
     affordable,
     closed_logits,
-    fit_head,
     logistic_logits,
     screen,
 )
@@ -49,6 +49,7 @@ IntArray = NDArray[np.integer]
 
 FINALISTS = 4  # closed-form heads that become candidates
 LOGISTIC_SETS = 2
+CLEARLY = 2.0  # paired standard errors by which one head has to beat the mean of all
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ class Probe:
     p_better: float
     seconds: Mapping[str, float]
 
+    @property
+    def alone(self) -> tuple[Candidate, ...]:
+        """The candidates that are no mean of others."""
+        return tuple(c for c in self.candidates if not c.members)
+
 
 @dataclass(frozen=True)
 class ProbeOptions:
@@ -120,8 +126,8 @@ def probe(
     candidates += _logistic_candidates(task, depth_names, screened, options)
     clock.lap("logistic")
     winner = choose(candidates, task.judged)
-    if task.columns.n < TINY * n_classes:
-        winner = _few_pictures(task, depth_names, candidates, winner, options)
+    if task.columns.n <= FEW:
+        winner = _of_few(task, depth_names, candidates, winner, options)
     last = (len(dims) - 1,)
     reference = choose([c for c in candidates if c.candidate.depths == last], task.judged)
     better = paired_bootstrap(
@@ -134,7 +140,7 @@ def probe(
     with calm(work):
         curve = learning_curve(task, chosen, options.seed)
         clock.lap("curve")
-        head = _cooled(fit_head(task, chosen.depth_set, chosen.kind, chosen.penalty), chosen.temperature)
+        head = _cooled(fit_candidate(task, chosen), chosen.temperature)
         clock.lap("refit")
     return Probe(
         profile=_profile(task, depth_names, screened, candidates, options),
@@ -163,8 +169,7 @@ def out_of_fold(
     edges = np.cumsum(candidate.dims)[:-1]
     columns = columns_of(np.split(matrix, edges, axis=1))
     task = Task(columns, np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
-    depth_set = DepthSet(tuple(range(len(candidate.dims))), candidate.factors)
-    logits = _candidate_logits(task, depth_set, candidate.kind, candidate.penalty)
+    logits = candidate_logits(task, _side_by_side(candidate))
     counts = np.isfinite(logits[:, :, 0]).sum(axis=0)
     mean = np.full(logits.shape[1:], np.nan, np.float32)
     mean[counts > 0] = np.nansum(logits[:, counts > 0], axis=0) / counts[counts > 0, None]
@@ -172,27 +177,29 @@ def out_of_fold(
     return mean
 
 
-def _few_pictures(
+def _of_few(
     task: Task, names: Sequence[str], candidates: list[Judged], winner: Judged, options: ProbeOptions
 ) -> Judged:
-    """The fixed head for tiny data, now a candidate too, unless the winner beats it beyond a paired standard error."""
+    """The mean of all heads and of a fixed one, all candidates now, unless the winner clearly beats it."""
     depth_set = fixed_set(len(names))
     started = time.perf_counter()
-    logits = closed_logits(task, [depth_set], ["ridge"], [TINY_PENALTY])[0]
+    logits = closed_logits(task, [depth_set], ["ridge"], [FIXED_PENALTY])[0]
     seconds = time.perf_counter() - started
-    fixed = judge_logits(task, names, depth_set, logits, ("ridge", TINY_PENALTY, seconds, options.groups))
-    candidates.append(fixed)
-    error = paired_standard_error(winner.correct[task.judged], fixed.correct[task.judged])
-    return fixed if winner.candidate.top1 - fixed.candidate.top1 <= error else winner
+    candidates.append(judge_logits(task, names, depth_set, logits, ("ridge", FIXED_PENALTY, seconds, options.groups)))
+    mean = mean_of(task, names, candidates, options.groups)
+    candidates.append(mean)
+    error = paired_standard_error(winner.correct[task.judged], mean.correct[task.judged])
+    return winner if winner.candidate.top1 - mean.candidate.top1 > CLEARLY * error else mean
 
 
-def _candidate_logits(task: Task, depth_set: DepthSet, kind: str, penalty: float) -> FloatArray:
-    every = (
-        logistic_logits(task, depth_set, [penalty])
-        if kind == "logistic"
-        else closed_logits(task, [depth_set], [kind], [penalty])
-    )
-    return np.asarray(every[0], np.float32)
+def _side_by_side(candidate: Candidate) -> Candidate:
+    """The candidate where its depths, in their order, are all that there is."""
+    place = {depth: at for at, depth in enumerate(candidate.depths)}
+
+    def moved(one: Candidate) -> Candidate:
+        return replace(one, depths=tuple(place[d] for d in one.depths), members=tuple(map(moved, one.members)))
+
+    return moved(candidate)
 
 
 def _closed_candidates(
@@ -261,7 +268,10 @@ def _ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
 def _corrected(
     task: Task, screened: Sequence[Screened], candidates: Sequence[Judged], options: ProbeOptions
 ) -> Corrected:
-    """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups)."""
+    """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups).
+
+    Of the mean of heads too: its members were picked by how well they did, with half as much luck as the best one.
+    """
     rows = np.concatenate([s.correct for s in screened] + [c.correct[None].astype(np.float32) for c in candidates])[
         :, task.judged
     ]

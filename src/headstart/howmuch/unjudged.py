@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headstart.head.columns import columns_of
 from headstart.head.linear import LinearHead
-from headstart.howmuch.candidates import TINY_PENALTY, Candidate, fixed_set
+from headstart.howmuch.candidates import FIXED_PENALTY, Candidate, fixed_set
 from headstart.howmuch.probe import Probe
 from headstart.howmuch.screen import Task, fit_head
 
@@ -25,7 +25,7 @@ def unjudged(matrices: Sequence[FloatArray], names: Sequence[str], labels: IntAr
     depth_set = fixed_set(len(matrices))
     used = [matrices[i] for i in depth_set.depths]
     task = Task(columns_of(matrices), np.asarray(labels, np.int64), n_classes, np.full((1, n), -1, np.int64))
-    head = fit_head(task, depth_set, "ridge", TINY_PENALTY)
+    head = fit_head(task, depth_set, "ridge", FIXED_PENALTY)
     spread = float(head.logits(np.concatenate([np.asarray(m, np.float32) for m in used], axis=1)).std())
     factor = SPREAD / spread if spread > 0 else 1.0
     chosen = Candidate(
@@ -34,7 +34,7 @@ def unjudged(matrices: Sequence[FloatArray], names: Sequence[str], labels: IntAr
         dims=tuple(m.shape[1] for m in used),
         factors=depth_set.factors,
         kind="ridge",
-        penalty=TINY_PENALTY,
+        penalty=FIXED_PENALTY,
         temperature=1.0 / factor,
         top1=nan,
         nll=nan,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from headstart.howmuch.decide import decide
@@ -24,7 +26,10 @@ def test_with_and_without_a_race():
     found = found_by_probe()
     plain = decide(found, "net")
     assert set(KEYS) <= set(plain) and plain["train"] == "head" and plain["learning_rate"] is None
-    assert plain["depths"] == ["block0", "last"] and plain["why"].startswith("Depths block0 and last reach ")
+    assert plain["depths"] == ["block0", "last"] and plain["why"].startswith("The mean of ")
+    assert " heads, on depths block0 and last, reaches " in plain["why"] and plain["penalty"] is None
+    alone = replace(found, chosen=found.alone[0])
+    assert decide(alone, "net")["why"].startswith("Depth")
     world = World(n=300, frozen=0.75, gains={"last-2": 0.15})
     verdict = judge_race(
         world.answer(), race(world.plan(("last-2",)), world.run, world.answer(), world.folds, world.clock(99))

@@ -10,6 +10,9 @@ from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.metrics import row_nll
 from headstart.head.columns import columns_of
 from headstart.head.ridge import DepthSet
+from headstart.howmuch import probe as probing
+from headstart.howmuch.candidates import FEW
+from headstart.howmuch.choice import judge_logits
 from headstart.howmuch.probe import ProbeOptions, out_of_fold, probe
 from headstart.howmuch.screen import Task, logistic_logits
 from headstart.howmuch.unjudged import unjudged
@@ -114,14 +117,27 @@ def test_later_repeats_take_the_penalty_that_was_best_in_the_first():
     np.testing.assert_allclose(logits[best, 0], alone[0, 0], atol=0.05)
 
 
-def test_shuffled_labels_are_no_better_than_guessing():
-    matrices, y = sample()
+@pytest.mark.parametrize("n", [120, FEW + 10])
+def test_shuffled_labels_are_no_better_than_guessing(n):
+    matrices, y = sample(n)
     y = np.random.default_rng(5).permutation(y)
-    found = run(matrices, y, folds_of(120))
+    found = run(matrices, y, folds_of(n))
+    assert bool(found.chosen.members) == (n <= FEW)
     assert found.corrected_top1 < found.chosen.top1
     assert found.corrected_low < 1 / 3 < found.corrected_high + 0.1
-    task_logits = out_of_fold(np.concatenate(matrices, axis=1)[:, -24:], y, 3, folds_of(120, seed=9), found.reference)
+    task_logits = out_of_fold(np.concatenate(matrices, axis=1)[:, -24:], y, 3, folds_of(n, seed=9), found.reference)
     assert no_better_than_guessing(task_logits.argmax(axis=1), y) is not None
+
+
+def test_a_mean_of_heads_is_no_better_than_guessing_on_shuffled_labels():
+    figures = []
+    for seed in range(8):
+        matrices, y = sample(60)
+        y = np.random.default_rng(seed).permutation(y)
+        found = run(matrices, y, folds_of(60, seed=seed))
+        assert found.chosen.members
+        figures.append(found.corrected_top1)
+    assert np.mean(figures) < 1 / 3 + 2 * np.std(figures) / np.sqrt(len(figures))
 
 
 def test_the_same_seed_gives_the_same_result():
@@ -186,11 +202,22 @@ def test_one_picture_per_class_gives_a_head_and_no_figure():
     assert list(found.head.logits(features).argmax(axis=1)) == [0, 1, 2]
 
 
-def test_with_few_pictures_the_fixed_head_holds_unless_clearly_beaten():
-    matrices, y = sample(9, strength=(3.0, 3.0, 3.0, 0.0))
-    found = run(matrices, y, np.arange(9)[None] // 3)
-    assert found.chosen.depths == (0, 1, 2)
-    assert found.chosen.kind == "ridge"
+def test_of_few_pictures_the_mean_of_all_heads_is_taken_unless_one_is_clearly_better():
+    matrices, y = sample(60, strength=(1.0, 1.0, 1.0, 1.0))
+    found = run(matrices, y, folds_of(60, repeats=2))
+    assert (found.chosen.kind, found.chosen.depths, found.chosen.known_penalty) == ("mean", (0, 1, 2, 3), None)
+    assert set(found.chosen.members) == set(found.alone), "every candidate counts once"
+    assert found.chosen in found.candidates
+
+
+def test_one_head_that_is_clearly_better_than_the_mean_of_all_is_taken(monkeypatch):
+    def misled(task, names, judged, groups):
+        return judge_logits(task, names, DepthSet((2,), (1.0,)), -judged[0].repeats, ("mean", np.nan, 0.0, groups))
+
+    matrices, y = sample(60)
+    monkeypatch.setattr(probing, "mean_of", misled)
+    found = run(matrices, y, folds_of(60))
+    assert found.chosen.kind != "mean" and found.chosen.top1 > 0.8
 
 
 def test_a_feature_that_only_held_out_rows_show_does_not_outweigh_all_others():
