@@ -19,17 +19,19 @@ DEAR = 100_000_000  # the same for logistic regression, whose cost grows with th
 def learning_curve(task: Task, chosen: Candidate, seed: int) -> tuple[tuple[int, float], ...]:
     """(training pictures, out-of-fold top-1) by rising size; the last point is the cross-validated figure itself.
 
-    Folds of the first repeat; subsets are nested and keep every class that a fold's training side holds.
+    Folds of the first repeat; subsets are nested and keep every class that a fold's training side holds. Heads that
+    take long, and means of many, are fitted on fewer sizes and folds.
     """
     folds = task.folds[0]
     parts = [int(f) for f in np.unique(folds) if f >= 0]
     cells = task.columns.n * chosen.dim
     dear = chosen.kind == "logistic" and cells * task.n_classes > DEAR
-    used = parts[:1] if cells > LARGE else parts[:2] if dear else parts
+    few = len(chosen.members) > 0  # a head of many heads
+    used = parts[:1] if cells > LARGE else parts[:2] if dear else parts[:3] if few else parts
     rng = np.random.default_rng(seed)
     points = []
     orders = {fold: _stratified(task.labels, np.flatnonzero(folds != fold), rng) for fold in used}
-    for share in SHARES[:2] if dear else SHARES:
+    for share in SHARES[:2] if dear or few else SHARES:
         sizes, right, count = [], 0, 0
         for fold in used:
             rows = _first(task.labels, orders[fold], share)
