@@ -33,6 +33,7 @@ def test_no_room_for_the_activations(
     assert headstart("predict", tmp_path / "r", next(few_digits.rglob("*.png"))).code == 0
 
 
+@pytest.mark.slow
 def test_room_for_the_later_cut_only(
     shuffled_digits: Path, hurried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

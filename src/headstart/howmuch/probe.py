@@ -270,7 +270,7 @@ def _corrected(
 ) -> Corrected:
     """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups).
 
-    Of the mean of heads too: its members were picked by how well they did, with half as much luck as the best one.
+    Of the mean of heads too: its members were picked by how well they did, so luck is left in it.
     """
     rows = np.concatenate([s.correct for s in screened] + [c.correct[None].astype(np.float32) for c in candidates])[
         :, task.judged
