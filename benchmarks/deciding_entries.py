@@ -62,12 +62,12 @@ class Unit:
         print(f"{shown}, {facts.get('seconds', 0):.1f} s", flush=True)
 
     def of_any_code(self, work):
-        """The newest entry of the same unit, whatever code it came from; None when there is none."""
-        found = []
-        for file in self.file(work).parent.glob(f"{self.what}-s{self.seed}-{self.digest}-*.json"):
-            entry = json.loads(file.read_text("utf-8"))
-            found.append((entry["at"], entry))
-        return max(found, key=lambda pair: pair[0])[1] if found else None
+        """The newest entry of the same unit, whatever code it came from, from either place; None when there is none."""
+        same = self.name.rpartition("-")[0]
+        files = self.file(work).parent.glob(f"{self.what}-s{self.seed}-{self.digest}-*.json")
+        found = [json.loads(file.read_text("utf-8")) for file in files]
+        found += [entry for name, entry in packed().items() if name.rpartition("-")[0] == same]
+        return max(found, key=lambda entry: entry["at"], default=None)
 
 
 @cache

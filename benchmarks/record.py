@@ -46,7 +46,7 @@ class Record:
     """One record folder. Opening it again with the same arguments and commit goes on with what is there."""
 
     def __init__(self, name, title, parsed):
-        asked = {k: v for k, v in vars(parsed).items() if k not in ("sets", "work", "records")}
+        asked = {k: v for k, v in vars(parsed).items() if k not in ("sets", "work", "records", "page")}
         asked = {k: str(v) if isinstance(v, Path) else v for k, v in asked.items()}
         self.content = {"name": name, "title": title, "command": _command(parsed), "arguments": asked}
         self.content |= {"machine": origin.machine(), "versions": origin.versions(), **origin.commit()}

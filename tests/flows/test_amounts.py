@@ -17,7 +17,7 @@ from headstart import api
 from headstart.backbone.backbone import Backbone
 from headstart.images.load import load_image
 
-AMOUNTS = ("extra", "norms", "last-2", "all", "scratch")  # last-1: in most other flows
+AMOUNTS = ("extra", "norms", "last-1", "last-2", "all", "scratch")
 DECISION = {"train", "depths", "backbone", "extra_layers", "learning_rate", "why", "p_better"}
 CANDIDATE = {
     "train", "depths", "learning_rate", "top1", "low", "high", "seconds", "predicted_seconds", "status", "why", "curve",
@@ -116,6 +116,7 @@ LAST_TWO = {"blocks.5", "blocks.6", "conv_head.weight", "conv_head.bias"}
 
 def test_what_is_below_the_cut_stays_bit_by_bit(pinned: dict[str, Path], lite0: Backbone) -> None:
     assert changed(pinned["extra"], lite0) == set()
+    assert changed(pinned["last-1"], lite0) == LAST_TWO - {"blocks.5"}
     assert changed(pinned["last-2"], lite0) == LAST_TWO
     for amount in ("norms", "all", "scratch"):
         assert changed(pinned[amount], lite0) >= {f"blocks.{k}" for k in range(7)} | {"conv_stem.weight"}, amount

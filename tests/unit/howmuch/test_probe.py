@@ -123,6 +123,7 @@ def test_shuffled_labels_are_no_better_than_guessing(n):
     y = np.random.default_rng(5).permutation(y)
     found = run(matrices, y, folds_of(n))
     assert bool(found.chosen.members) == (n <= FEW)
+    assert len(found.learning_curve) == (3 if n <= FEW else 4)
     assert found.corrected_top1 < found.chosen.top1
     assert found.corrected_low < 1 / 3 < found.corrected_high + 0.1
     task_logits = out_of_fold(np.concatenate(matrices, axis=1)[:, -24:], y, 3, folds_of(n, seed=9), found.reference)
