@@ -18,7 +18,7 @@ LEAST_JUDGED = 30  # held-out pictures without which an experience says nothing 
 def informed(compared: Better, expected: tuple[float, float] | None, errors: float) -> Better:
     """`compared` with what is `expected` counted into `p`; `p_here` keeps what these pictures say alone.
 
-    Then a `p` of 0.8 is asked for instead of 0.9: that is worth 1.5 points over always keeping the head instead of 1.0
+    Then a `p` of 0.8 is asked for instead of 0.9: that is worth 1.0 points over always keeping the head instead of 0.6
     where one fold was judged, when the experience is that of other sets only (`benchmarks/experience.py`).
 
     `expected`: mean and standard deviation of the gain as shares of `errors`, the new head's error rate (0..1); None
