@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.howmuch.arm import Arm, FoldResult
-from headstart.howmuch.plan import PlannedArm
+from headstart.howmuch.plan import PlannedArm, duration
 from headstart.howmuch.score import Score, score_of
 
 IntArray = NDArray[np.integer]
@@ -80,6 +80,24 @@ class Lane:
     def kind(self) -> str:
         """Arms of one kind take equally long: one correction of the prediction serves them all."""
         return self.arm.train + (" " + self.arm.backbone if self.arm.backbone else "")
+
+    @property
+    def scored(self) -> Score:
+        """Its score, where at least one unit is finished."""
+        assert self.score is not None  # noqa: S101  (lanes without a score are not asked)
+        return self.score
+
+    @property
+    def after(self) -> str:
+        """What it has run so far: "after 2 folds"."""
+        return f"after {len(self.units)} fold" + ("" if len(self.units) == 1 else "s")
+
+    def too_dear(self, fold: float, refit: float) -> str:
+        """Why it is not begun: what a fold and, unless that is kept, the final training would take, in seconds."""
+        needs = f"one fold would take {duration(fold)}"
+        if not self.planned.keeps:
+            needs += f" and the final training {duration(refit)}"
+        return f"{needs}: more than was left"
 
     def take(self, result: FoldResult, seconds: float, predicted: float, labels: IntArray) -> None:
         """Add a finished unit; a failed one drops the arm."""

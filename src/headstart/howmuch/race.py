@@ -18,8 +18,8 @@ from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_
 from headstart.howmuch.experience import LEAST_JUDGED
 from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.plan import Plan, duration, fewest_folds, named
-from headstart.howmuch.score import Score, behind, behind_frozen, ranked
+from headstart.howmuch.plan import Plan, fewest_folds, named
+from headstart.howmuch.score import behind, behind_frozen, ranked
 
 IntArray = NDArray[np.integer]
 
@@ -138,16 +138,14 @@ class _Race:
 
     def _judge_further(self) -> None:
         """More folds for the better ones, rung by rung."""
-        done = 1
         for target in self._rungs():
             alive = self._alive()
             if not alive:
                 break
-            kept = self._keep(alive, done, target)
+            kept = self._keep(alive, target)
             self._announce(kept, target)
             for lane in kept:
                 self._more(lane, target)
-            done = target
 
     def _first_rung(self) -> bool:
         """The first fold of every arm that fits: every amount at its likeliest rate, then other rates of it.
@@ -193,13 +191,25 @@ class _Race:
                     continue
             lane.why = ""
             self._step(lane)
-            if lane.alive:
-                self._drop_beaten([lane], 1)
+            self._drop_beaten([lane])
+            if lane.planned.promising:
+                self._hear_experience(lane)
         return any(lane.units or not lane.alive for lane in waiting)
 
-    def _keep(self, alive: list[Lane], done: int, target: int) -> list[Lane]:
+    def _hear_experience(self, lane: Lane) -> None:
+        """The first of what gained on other pictures is judged on as many as it takes for that to count.
+
+        Of few pictures a fold is chance: with seven arms begun on ten each the time ended before any was judged on 30.
+        """
+        if lane.alive and all(len(x.scored.rows) < LEAST_JUDGED for x in self._alive() if x.planned.promising):
+            target = self._enough(lane, early=True)
+            self._announce([lane], target)
+            self._more(lane, target)
+            self._drop_beaten([lane])
+
+    def _keep(self, alive: list[Lane], target: int) -> list[Lane]:
         """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""
-        order = self._promising_first(self._drop_beaten(self._order(alive), done))
+        order = self._promising_first(self._drop_beaten(self._order(alive)))
         count = min(len(order), max(2, (len(order) + 1) // 2)) if target <= self._once_through else min(len(order), 2)
         if target <= self._once_through:
             rest = np.cumsum([self._unit(x) * (self._once_through - len(x.units)) for x in order]) / self._at_once
@@ -208,7 +218,7 @@ class _Race:
             count, self._late = count - 1, True
         for lane in order[count:]:
             if target <= self._once_through:
-                lane.stop(f"others were better after {_times(len(lane.units), 'fold')}")
+                lane.stop(f"others were better {lane.after}")
         return order[:count]
 
     def _rung_cost(self, lanes: list[Lane], target: int) -> float:
@@ -230,24 +240,24 @@ class _Race:
             final = self._refit(lane)  # if it fits now it is better than one more fold
             final = max(self._refits(lane), final if self._allowance.fits(final, SLACK) else 0.0)
             if not self._allowance.fits(careful * self._unit(lane) + final) and not self._free(lane):
-                lane.why, self._late = f"the time ended after {_times(len(lane.units), 'fold')}", True
+                lane.why, self._late = f"the time ended {lane.after}", True
                 return
             self._step(lane)
 
-    def _drop_beaten(self, order: list[Lane], done: int) -> list[Lane]:
+    def _drop_beaten(self, order: list[Lane]) -> list[Lane]:
         """Without the arms whose 90 % interval against the leader, or against the frozen head, lies below zero."""
         leader, kept = order[0], []
-        for lane in order:
-            score = _scored(lane)
+        for lane in (x for x in order if x.alive):
+            score = lane.scored
             gap, against = None, "the new head"
             if self._plan.pinned == "auto":
                 gap = behind_frozen(score, self._answer)
             if gap is None and lane is not leader:
-                gap, against = behind(score, _scored(leader), self._answer.groups), named(leader.arm)
+                gap, against = behind(score, leader.scored, self._answer.groups), named(leader.arm)
             if gap is None:
                 kept.append(lane)
             else:
-                lane.stop(f"{100 * gap:.1f} points behind {against} after {_times(min(done, len(lane.units)), 'fold')}")
+                lane.stop(f"{100 * gap:.1f} points behind {against} {lane.after}")
         return kept
 
     def _references(self) -> None:
@@ -317,7 +327,7 @@ class _Race:
         return [x for x in self._racing if x.alive and x.score is not None]
 
     def _order(self, lanes: list[Lane]) -> list[Lane]:
-        return [lanes[i] for i in ranked([_scored(x) for x in lanes], self._answer.groups)]
+        return [lanes[i] for i in ranked([x.scored for x in lanes], self._answer.groups)]
 
     def _enough(self, lane: Lane, early: bool) -> int:
         """Folds that a lane has to be judged on: all, or so `early` the fewest that tell something."""
@@ -328,23 +338,11 @@ class _Race:
         """What gained on other pictures first, the longer judged before others; on too few pictures as planned."""
 
         def place(lane: Lane) -> tuple[int, int]:
-            planned = self._racing.index(lane) if len(_scored(lane).rows) < LEAST_JUDGED else 0
+            planned = self._racing.index(lane) if len(lane.scored.rows) < LEAST_JUDGED else 0
             return (-len(lane.units), planned) if lane.planned.promising else (0, 0)
 
         return sorted(order, key=place)
 
     def _too_dear(self, lane: Lane) -> str:
         fold, refit = self._predicted(lane), lane.planned.refit
-        needs = f"one fold would take {duration(self._allowance.seconds(lane.kind, fold))}"
-        if not lane.planned.keeps:
-            needs += f" and the final training {duration(self._allowance.seconds(lane.kind, refit))}"
-        return f"{needs}: more than was left"
-
-
-def _scored(lane: Lane) -> Score:
-    assert lane.score is not None  # noqa: S101  (lanes without a score never get here)
-    return lane.score
-
-
-def _times(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
+        return lane.too_dear(self._allowance.seconds(lane.kind, fold), self._allowance.seconds(lane.kind, refit))

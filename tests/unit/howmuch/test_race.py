@@ -115,6 +115,21 @@ def test_of_what_gained_elsewhere_the_first_planned_is_judged_on_thirty_pictures
         assert further[:2] == ["last-3_lr0.001"] * 2, seed
 
 
+def test_of_fifty_pictures_what_gained_elsewhere_is_judged_on_thirty_before_others_are_begun():
+    """After the first folds of all there was no time for that left, and then what is known of others did not count."""
+    world = World(n=50, frozen=0.8, gains={"last-3": 0.05}, seconds={"last-3": 3.0})
+    plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-2", 1e-3), Arm("last-1", 1e-3)])
+    told = replace(plan, arms=tuple(replace(p, promising=p.arm.train != "last-1") for p in plan.arms))
+    start(world, told, world.clock(30))
+    assert [key for key, _, _ in world.log[:4]] == ["last-3_lr0.001"] * 3 + ["last-2_lr0.001"], "once is enough"
+    many = World(n=200, frozen=0.8, gains={"last-3": 0.05}, seconds={"last-3": 3.0})
+    start(many, told, many.clock(30))
+    assert [key for key, _, _ in many.log[:3]] == [p.arm.key for p in plan.arms], "a fold has forty"
+    beaten = World(n=50, frozen=0.9, gains={"last-3": -0.6}, seconds={"last-3": 3.0})
+    found = start(beaten, told, beaten.clock(30))
+    assert found.runs[0].units == 1 and found.runs[1].units > 1, "the next that gained takes its place"
+
+
 def test_what_gained_elsewhere_is_dropped_like_others_when_it_is_behind_beyond_noise():
     world = World(n=200, frozen=0.9, gains={"last-3": -0.3})
     plan = world.plan_of([Arm("last-3", 1e-3), Arm("last-1", 1e-3)])
