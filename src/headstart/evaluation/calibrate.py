@@ -10,13 +10,18 @@ from headstart.evaluation.metrics import nll
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-LOWEST, HIGHEST = 1e-3, 1e3
+# Bounds of how far the highest logit of a row stands above the row's mean (nats, mean over rows) after cooling. Flatter
+# ones tell no more, and 32 bits no longer tell them apart: where many heads that only guess were cooled, averaged and
+# cooled again, every picture got the first class (elpv, ten pictures).
+FLATTEST, STEEPEST = 0.01, 1000.0
 SOFTEST = 10.0
 
 
 def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
-    """The temperature in [0.001, 1000] that minimises the log-loss of `logits / temperature`.
+    """The temperature that minimises the log-loss of `logits / temperature`, between `FLATTEST` and `STEEPEST`.
 
+    A multiple of the logits has that multiple of the temperature, so cooling twice is cooling once; logits that are the
+    same for all classes have 1.
     The truth is smoothed by 1 / (n + 2) spread over all classes (Platt 1999's targets), so that a head that is right
     on every row is not declared infallible: its confidence stays near the rule of succession.
     The log-loss is convex in 1 / temperature; its slope is bisected in the log domain. Needs n >= 1 finite rows.
@@ -32,7 +37,10 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     wanted = float(np.mean((1 - smoothing) * true + smoothing * scores.mean(axis=1)))
     centred = scores - scores.max(axis=1, keepdims=True)
     top = float(scores.max(axis=1).mean())
-    low, high = np.log(1 / HIGHEST), np.log(1 / LOWEST)
+    spread = top - float(scores.mean())
+    if spread <= 0:
+        return 1.0
+    low, high = np.log(FLATTEST / spread), np.log(STEEPEST / spread)
     for _ in range(60):
         middle = 0.5 * (low + high)
         weights = np.exp(np.exp(middle) * centred)

@@ -46,6 +46,25 @@ def test_wrong_on_every_row_and_constant_logits_stay_finite():
         assert 1e-4 < fit_temperature(logits, labels) < 1e4
 
 
+def test_what_only_guesses_is_flat_but_told_apart_in_32_bits_however_often_it_is_cooled():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40, 2)), np.arange(40) % 2
+    logits[np.arange(40), labels] -= 1.0  # worse than chance: the best temperature is infinite
+    cooled = logits
+    for _ in range(3):
+        cooled = (cooled / np.float32(fit_temperature(cooled, labels))).astype(np.float32)
+    confidence = softmax(cooled)
+    assert np.array_equal(confidence.argmax(axis=1), logits.argmax(axis=1)), "the answers are those of the head"
+    assert 0.5 < confidence.max(axis=1).mean() < 0.51 and nll(cooled, labels) == pytest.approx(np.log(2), abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1e4])
+def test_a_multiple_has_a_multiple_of_the_temperature(scale):
+    for worth in (1.0, -1.0):  # of a head that knows something, of one that is worse than chance
+        logits, labels = drawn(worth, n=200)
+        assert fit_temperature(scale * logits, labels) == pytest.approx(scale * fit_temperature(logits, labels))
+
+
 def test_rows_that_were_never_judged_are_refused():
     with pytest.raises(ValueError, match="never judged"):
         fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))
