@@ -117,14 +117,14 @@ def test_a_killed_worker_loses_its_chunk_only(tmp_path, monkeypatch):
 
 
 def test_a_poison_picture_is_found_and_quarantined(tmp_path):
-    paths = fake_pictures(tmp_path / "in", 12, {5: b"poison", 6: b"raise", 7: b"bad"})
-    begin(tmp_path / "emb", paths, 4)
+    paths = fake_pictures(tmp_path / "in", 8, {5: b"poison", 6: b"raise", 7: b"bad"})
+    begin(tmp_path / "emb", paths, 2)
     counts = finish_folder(tmp_path / "emb", LocalBackend(2, HASHING))
-    assert (counts.ok, counts.bad, counts.quarantined) == (9, 3, 2)
+    assert (counts.ok, counts.bad, counts.quarantined) == (5, 3, 2)
     errors = [error for part in rows(tmp_path / "emb") for error in part.errors]
     assert {i: e for i, e in enumerate(errors) if e} == {5: QUARANTINED, 6: QUARANTINED, 7: "damaged"}
-    healthy = fake_pictures(tmp_path / "well", 12)
-    begin(tmp_path / "whole", healthy, 4)
+    healthy = fake_pictures(tmp_path / "well", 8)
+    begin(tmp_path / "whole", healthy, 2)
     finish_folder(tmp_path / "whole", LocalBackend(1, HASHING))
     for sick, well in zip(rows(tmp_path / "emb"), rows(tmp_path / "whole"), strict=True):
         good = np.array([error is None for error in sick.errors])

@@ -160,6 +160,7 @@ def test_torchrun_with_a_killed_worker_ends_with_the_same_bits(world, by_two, tm
     assert same(numbers(result(folder, world)), by_two)
 
 
+@pytest.mark.slow
 def test_one_process_killed_and_started_again_ends_with_the_same_bits(world, by_one, tmp_path):
     folder = job(tmp_path, world, kill=(0, 3))
     command = [sys.executable, "-m", "killed_training", str(folder), "--every=2"]
