@@ -53,7 +53,7 @@ def test_what_only_guesses_is_flat_but_told_apart_in_32_bits_however_often_it_is
     cooled = logits
     for _ in range(3):
         cooled = (cooled / np.float32(fit_temperature(cooled, labels))).astype(np.float32)
-    confidence = softmax(cooled)
+    confidence = softmax(cooled).astype(np.float32)
     assert np.array_equal(confidence.argmax(axis=1), logits.argmax(axis=1)), "the answers are those of the head"
     assert 0.5 < confidence.max(axis=1).mean() < 0.51 and nll(cooled, labels) == pytest.approx(np.log(2), abs=0.01)
 
