@@ -32,6 +32,7 @@ from headstart.howmuch.candidates import (
 )
 from headstart.howmuch.choice import Judged, choose, judge_logits
 from headstart.howmuch.committee import candidate_logits, fit_candidate, mean_of
+from headstart.howmuch.corrected_mean import corrected_mean
 from headstart.howmuch.curve import learning_curve
 from headstart.howmuch.screen import (
     Screened,
@@ -133,7 +134,7 @@ def probe(
     better = paired_bootstrap(
         winner.correct[task.judged], reference.correct[task.judged], _judged_groups(task, options), options.seed
     )
-    corrected = _corrected(task, screened, candidates, options)
+    corrected = _corrected(task, screened, candidates, winner, options)
     clock.lap("bootstrap")
     chosen = winner.candidate
     work = task.columns.n * chosen.dim * (task.n_classes if chosen.kind == "logistic" else 1)
@@ -266,16 +267,26 @@ def _ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
 
 
 def _corrected(
-    task: Task, screened: Sequence[Screened], candidates: Sequence[Judged], options: ProbeOptions
+    task: Task, screened: Sequence[Screened], candidates: Sequence[Judged], winner: Judged, options: ProbeOptions
 ) -> Corrected:
-    """The choice among everything that was screened, repeated inside a bootstrap of rows (or groups).
-
-    Of the mean of heads too: its members were picked by how well they did, so luck is left in it.
-    """
+    """What was done with everything that was screened, repeated inside a bootstrap of rows (or groups)."""
+    groups = _judged_groups(task, options)
+    if winner.candidate.members:
+        always = [c for c in candidates if _not_picked(c.candidate, len(task.columns.matrices), screened[-1].depth_set)]
+        found = corrected_mean(task, screened, always, FINALISTS, groups, options.seed)
+        if found is not None:
+            return found
     rows = np.concatenate([s.correct for s in screened] + [c.correct[None].astype(np.float32) for c in candidates])[
         :, task.judged
     ]
-    return bbc_cv(rows, rows, _judged_groups(task, options), options.seed)
+    return bbc_cv(rows, rows, groups, options.seed)
+
+
+def _not_picked(candidate: Candidate, depths: int, widest: DepthSet) -> bool:
+    """Whether a candidate is one whatever it reaches: the fixed head, logistic regression on the last layer or all."""
+    if candidate.kind == "logistic":
+        return candidate.depths == (depths - 1,) or candidate.depth_set == widest
+    return (candidate.kind, candidate.penalty, candidate.depth_set) == ("ridge", FIXED_PENALTY, fixed_set(depths))
 
 
 def _profile(
