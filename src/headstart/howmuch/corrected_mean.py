@@ -20,6 +20,7 @@ from headstart.howmuch.screen import Screened, Task
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
+ENOUGH_TO_COOL = 200  # rows that tell a temperature; there are a hundred heads and penalties to cool
 DRAWS = 400  # their mean is known to a quarter of a point where one draw has 5 points of noise
 
 
@@ -89,7 +90,8 @@ class _Calm:
             assert kept is not None  # noqa: S101  (asked before)
             found = np.where(self._present[:, :, None], kept[penalty][:, self._rows], 0)
             labels = np.broadcast_to(self._labels, self._present.shape)
-            temperature = fit_temperature(found[self._present], labels[self._present])
+            step = max(1, int(self._present.sum()) // ENOUGH_TO_COOL)
+            temperature = fit_temperature(found[self._present][::step], labels[self._present][::step])
             self._made[head, penalty] = np.asarray(found / np.float32(temperature), np.float32)
         return self._made[head, penalty]
 
