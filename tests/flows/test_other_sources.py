@@ -126,8 +126,7 @@ def test_a_run_of_an_embedded_network_gives_the_vectors_of_its_graph(few_digits:
         assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max(), name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("body", ["test_efficientnet", "efficientnet_lite0"])
+@pytest.mark.parametrize("body", ["test_efficientnet", pytest.param("efficientnet_lite0", marks=pytest.mark.slow)])
 def test_squares_of_another_side_all_the_way(few_digits: Path, tmp_path: Path, body: str) -> None:
     """Frozen, trained further, predicted without torch, and as a source of the next run: always 96 pixels."""
     run = tmp_path / "run"

@@ -15,7 +15,7 @@ from headstart.evaluation.calibrate import fit_temperature
 from headstart.evaluation.intervals import bootstrap_counts, wilson
 from headstart.evaluation.selection import Corrected
 from headstart.howmuch.choice import Judged
-from headstart.howmuch.screen import Screened, Task
+from headstart.howmuch.screen import Screened, Task, best_penalties
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -36,14 +36,14 @@ def corrected_mean(
     if any(s.logits is None for s in screened):
         return None
     rows = np.flatnonzero(task.judged)
-    right = [s.correct[:, rows].astype(np.float32) for s in screened]
+    right = [s.correct[:, rows].astype(np.float64) for s in screened]
     calm = _Calm(task, screened, rows)
     fixed = np.sum([np.nan_to_num(j.repeats[:, rows]) for j in always], axis=0) if always else 0.0
     last = len(task.columns.matrices) - 1
     singles = np.array([s.depth_set.depths == (last,) for s in screened])
     values: list[float] = []
     for counts in bootstrap_counts(len(rows) if groups is None else groups, seed, DRAWS):
-        best, accuracy = _penalties(counts.astype(np.float32), right)
+        best, accuracy = _penalties(counts, right)
         order = np.argsort(-accuracy, axis=1, kind="stable")
         for drawn, ranked, penalty in zip(counts, order, best, strict=True):
             left_out = np.flatnonzero(drawn == 0)
@@ -61,14 +61,12 @@ def corrected_mean(
 
 
 def _penalties(counts: FloatArray, right: Sequence[FloatArray]) -> tuple[IntArray, FloatArray]:
-    """The penalty of every head on the rows drawn, chosen as `Screened.best` does, and its accuracy: `(b, heads)`."""
+    """The penalty of every head, chosen on the rows drawn, and its accuracy there: both `(b, heads)`."""
     total = counts.sum(axis=1, keepdims=True)
     best, accuracy = [], []
     for correct in right:
         found = counts @ correct.T / total
-        padded = np.concatenate([found[:, :1], found, found[:, -1:]], axis=1)
-        smooth = np.round(0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:], 6)
-        at = smooth.argmax(axis=1)
+        at = best_penalties(found)
         best.append(at)
         accuracy.append(found[np.arange(len(found)), at])
     return np.stack(best, axis=1), np.stack(accuracy, axis=1)

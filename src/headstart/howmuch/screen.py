@@ -60,10 +60,18 @@ class Screened:
     logits: FloatArray | None
 
     def best(self, judged: NDArray[np.bool_]) -> int:
-        """The penalty that is most often right; neighbours count half, which steadies the choice; ties: stronger."""
-        accuracy = self.correct[:, judged].mean(axis=1)
-        padded = np.concatenate([accuracy[:1], accuracy, accuracy[-1:]])
-        return int(np.argmax(np.round(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:], 12)))
+        """The penalty to take, by the rows that were judged."""
+        return int(best_penalties(self.correct[:, judged].mean(axis=1)[None])[0])
+
+
+def best_penalties(accuracy: FloatArray) -> IntArray:
+    """The penalty that is most often right, `(b,)` from `(b, P)`, strong to weak.
+
+    Neighbours count half, which steadies the choice; ties: stronger.
+    """
+    padded = np.concatenate([accuracy[:, :1], accuracy, accuracy[:, -1:]], axis=1)
+    steady = np.round(0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:], 12)
+    return np.asarray(steady.argmax(axis=1))
 
 
 def screen(task: Task, sets: Sequence[DepthSet], penalties: Sequence[tuple[float, ...]]) -> list[Screened]:
