@@ -15,7 +15,7 @@ from headstart.embedding.engines import exact_engine
 from headstart.engine.engine import Engine
 from headstart.engine.stream import stream
 from headstart.errors import HeadstartError
-from headstart.evaluation.findings_pictures import FrameAlone
+from headstart.evaluation.findings_pictures import FrameAlone, tells_classes
 from headstart.evaluation.quality import Oddity, Outcome, Trait, light_and_size, oddities
 from headstart.evaluation.quality import blank as is_blank
 from headstart.head.columns import columns_of
@@ -222,7 +222,10 @@ def _weighed(whole: Outcome, looked_at: NDArray[np.bool_]) -> Outcome:
 
 
 def _frame(ground: Ground, squares: dict[int, Pixels], deadline: float) -> FrameAlone | None:
-    """What the frames of `squares` tell: to a head of their own, and to one that learned from whole pictures."""
+    """What the frames of `squares` tell: to a head of their own, and to one that learned from whole pictures.
+
+    The second is asked only where the first was told much: it costs every picture another pass.
+    """
     rows = np.array(sorted(squares), np.int64)
     if len(rows) < FEWEST_FRAMES:
         return None
@@ -230,24 +233,27 @@ def _frame(ground: Ground, squares: dict[int, Pixels], deadline: float) -> Frame
     folds = ground.split.folds[0, rows]
     if len(classes) < 2 or not _can_be_judged(labels, folds):
         return None
-    partners = _partners(labels, folds, ground.seed)
     engine = exact_engine(ground.backbone, [depth.name for depth in ground.backbone.depths])
     pictures = [squares[row] for row in rows.tolist()]
-    alone = [frame_alone(pixels) for pixels in pictures]
-    swapped = [frame_around(pixels, pictures[k]) for pixels, k in zip(pictures, partners, strict=True)]
-    seen = _vectors(engine, ground, alone + swapped, deadline)
-    n = len(rows)
     whole = [matrix.astype(np.float32) for matrix in ground.material.matrices(ground.material.learn[rows])]
-    frames, swaps = [matrix[:n] for matrix in seen], [matrix[n:] for matrix in seen]
+    frames = _vectors(engine, ground, [frame_alone(pixels) for pixels in pictures], deadline)
     of_frames = _answers(frames, (frames,), labels, folds)[0]
-    of_whole, of_swaps = _answers(whole, (whole, swaps), labels, folds)
-    return FrameAlone(
-        n=n,
+    of_whole = _answers(whole, (whole,), labels, folds)[0]
+    frame = FrameAlone(
+        n=len(rows),
         classes=len(classes),
         area=frame_area(),
         top1=float((of_frames == labels).mean()),
         whole=float((of_whole == labels).mean()),
-        baseline=float(np.bincount(labels).max() / n),
+        baseline=float(np.bincount(labels).max() / len(rows)),
+    )
+    if not tells_classes(frame):
+        return frame
+    partners = _partners(labels, folds, ground.seed)
+    swapped = [frame_around(pixels, pictures[k]) for pixels, k in zip(pictures, partners, strict=True)]
+    of_swaps = _answers(whole, (_vectors(engine, ground, swapped, deadline),), labels, folds)[0]
+    return replace(
+        frame,
         follows_frame=float((of_swaps == labels).mean()),
         follows_middle=float((of_swaps == labels[partners]).mean()),
     )

@@ -15,6 +15,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.data.samples import Samples, from_lists
 from headstart.data.split import make_split
 from headstart.embedding.squares import Squares
+from headstart.evaluation.findings_pictures import tells_classes
 from headstart.evidence import Evidence
 from headstart.howmuch.unjudged import unjudged
 from headstart.looking import heads, look
@@ -139,6 +140,7 @@ def test_walls_that_give_the_classes_away_are_found(
     assert inspected.frame is not None
     said = {f.code for f in findings.of_result(ground.material, answer, 1.0, Evidence(), inspected)}
     assert ("background" in said) == telling, inspected.frame
+    assert (inspected.frame.follows_frame is not None) == tells_classes(inspected.frame)  # asked only where it matters
 
 
 def test_flipped_labels_are_named(tmp_path: Path, lite0: Backbone) -> None:

@@ -86,8 +86,9 @@ class FrameAlone:
     """What the outer frame of `n` pictures of `classes` classes tells; `area`: its share of the picture.
 
     Out of fold, with heads that learned from these few pictures: `top1` of a head that saw frames alone, `whole` of
-    one that saw whole pictures, `baseline` the largest class. The latter head was also shown frames around the middle
-    of a picture of another class: share of answers that name the frame's class and the middle's.
+    one that saw whole pictures, `baseline` the largest class. Where the frame tells much (`tells_classes`) the latter
+    head was also shown frames around the middle of a picture of another class: share of answers that name the frame's
+    class and the middle's. None: not asked.
     """
 
     n: int
@@ -96,8 +97,15 @@ class FrameAlone:
     top1: float
     whole: float
     baseline: float
-    follows_frame: float
-    follows_middle: float
+    follows_frame: float | None = None
+    follows_middle: float | None = None
+
+
+def tells_classes(frame: FrameAlone) -> bool:
+    """Whether the frame alone gives away most of what whole pictures tell: above the baseline (95 %), and by much."""
+    gain, gained = frame.whole - frame.baseline, frame.top1 - frame.baseline
+    above = wilson(frame.top1 * frame.n, frame.n)[0] > frame.baseline
+    return above and gained >= MOST_OF_IT * gain
 
 
 def background(frame: FrameAlone) -> Finding | None:
@@ -106,10 +114,9 @@ def background(frame: FrameAlone) -> Finding | None:
     That the frame tells much is no fault where the object fills the picture or where a class has its surroundings, so
     it must also win against the middle of another picture.
     """
-    gain, gained = frame.whole - frame.baseline, frame.top1 - frame.baseline
-    follows = wilson(frame.follows_frame * frame.n, frame.n)[0]
-    above = wilson(frame.top1 * frame.n, frame.n)[0] > frame.baseline
-    if not above or gained < MOST_OF_IT * gain or follows < FOLLOWS:
+    if frame.follows_frame is None or frame.follows_middle is None or not tells_classes(frame):
+        return None
+    if wilson(frame.follows_frame * frame.n, frame.n)[0] < FOLLOWS:
         return None
     detail = (
         f"The outer frame alone, {share(frame.area)} of the area, gives {share(frame.top1)} right, whole pictures "

@@ -68,7 +68,8 @@ def test_a_background_that_gives_classes_away_is_an_issue() -> None:
         {"top1": 0.6},  # the frame tells some of it
         {"top1": 0.36, "whole": 0.35},  # nothing tells anything
         {"n": 12},  # too few to say
+        {"follows_frame": None, "follows_middle": None},  # not asked: the frame tells too little
     ],
 )
-def test_a_frame_that_does_not_decide_is_not_accused(different: dict[str, float]) -> None:
+def test_a_frame_that_does_not_decide_is_not_accused(different: dict[str, float | None]) -> None:
     assert findings.background(replace(GIVES_AWAY, **different)) is None
