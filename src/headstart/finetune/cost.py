@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from headstart.backbone.network import Network
-from headstart.finetune.loop import autocast
+from headstart.finetune.loop import autocast, trained_at_once
 from headstart.finetune.tail import PIXELS, Tail, cut_of
 from headstart.head.linear import LinearHead
 
@@ -80,9 +80,10 @@ def _step(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor, target: torch.T
     optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
     while len(found) < STEPS or (len(found) < MOST_STEPS and sum(found) < ENOUGH):
         begin = time.perf_counter()
-        with autocast(precision, tail.device.type):
-            logits = tail(maps, vectors)
-        functional.cross_entropy(logits.float(), target).backward()
+        for part in torch.arange(len(maps)).split(trained_at_once(tail, len(maps))):
+            with autocast(precision, tail.device.type):
+                logits = tail(maps[part], vectors[part])
+            functional.cross_entropy(logits.float(), target[part]).backward()
         optimizer.step()
         torch.zeros(1, device=tail.device).cpu()  # waits for an accelerator
         tail.zero_grad(set_to_none=True)

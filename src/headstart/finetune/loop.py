@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from headstart import interrupts
 from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
-from headstart.finetune.tail import Tail, Trained
+from headstart.finetune.tail import PIXELS, Tail, Trained
 
 IntArray = NDArray[np.integer]
-JUDGED_AT_ONCE = 64
+JUDGED_AT_ONCE = 16
+WHOLE_AT_ONCE = 4
 
 
 class Activations(Protocol):
@@ -104,7 +105,7 @@ class _Running:
             parameter_groups(tail, recipe), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
         self._random = np.random.default_rng([recipe.seed, 1])
-        self._batch = min(recipe.batch, len(lesson.rows))
+        self._batch = trained_at_once(tail, min(recipe.batch, len(lesson.rows)))
 
     def epoch(self, number: int) -> None:
         """Every row once, in random order, each through a random view."""
@@ -122,7 +123,7 @@ class _Running:
             self.average.update(0.0 if self.scratch else average_decay(self.steps, per_epoch))
 
     def _step(self, rows: IntArray, views: IntArray) -> None:
-        """One optimizer step; its gradient is summed over smaller parts when memory is short."""
+        """One optimizer step; its gradient is summed over parts, smaller ones when memory is short."""
         self._optimizer.zero_grad(set_to_none=True)
         done = 0
         while done < len(rows):
@@ -177,6 +178,17 @@ class _Running:
     def _inputs(self, rows: IntArray, views: IntArray) -> tuple[Tensor, Tensor]:
         maps, vectors = self.lesson.activations.batch(self.tail.cut, rows, views)
         return torch.from_numpy(maps).to(self.tail.device), torch.from_numpy(vectors).to(self.tail.device)
+
+
+def trained_at_once(tail: Tail, batch: int) -> int:
+    """Pictures of a `batch` that go through `tail` together; the gradients of its parts are summed.
+
+    On the processor four through a whole network: as fast as sixteen (bf16 37 a second instead of 36, fp32 27 by eights
+    instead of 25) with 260 instead of 733 MB of activations (by hand, two cores). From scratch BatchNorm needs all.
+    """
+    if tail.cut != PIXELS or tail.network.scratch or tail.device.type != "cpu":
+        return batch
+    return min(batch, WHOLE_AT_ONCE)
 
 
 def logits_of(tail: Tail, activations: Activations, rows: IntArray) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ from headstart.finetune.loop import (
     autocast,
     halved,
     logits_of,
+    trained_at_once,
 )
 from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
 from headstart.finetune.tail import Tail
@@ -114,7 +115,7 @@ class _Together:
         )
         self._random = np.random.default_rng([recipe.seed, 1])
         self._drawn: Any = None  # the state of `_random` before this epoch's order was drawn
-        self._batch = min(recipe.batch, len(lesson.rows))
+        self._batch = trained_at_once(tail, min(recipe.batch, len(lesson.rows)))
 
     def epoch(self, number: int, saving: Saving | None, tell: Callable[[int, int], None] | None) -> None:
         """What is left of an epoch, then the held rows."""

@@ -14,6 +14,7 @@ from torch import nn
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.folding import folded
 from headstart.evaluation.metrics import row_nll
+from headstart.finetune import loop
 from headstart.finetune.loop import Course, DivergedError, Lesson, logits_of, out_of_memory, train
 from headstart.finetune.precision import precisions
 from headstart.finetune.schedule import Recipe
@@ -35,6 +36,11 @@ def lesson(maps: Maps, rows: np.ndarray = LEARN, held: np.ndarray = HELD) -> Les
 
 def tail_of(network: Any, maps: Maps, amount: str = "last-1") -> Tail:
     return Tail(network, amount, maps.depths, maps.head(5))
+
+
+def tail_logits(network: Any, maps: Maps) -> np.ndarray:
+    """Of the held rows, before any training."""
+    return logits_of(tail_of(network, maps, "all"), maps, HELD)
 
 
 def state(module: nn.Module) -> dict[str, np.ndarray]:
@@ -193,6 +199,32 @@ def test_every_row_once_an_epoch_in_even_batches(
     course = train(tail_of(network, maps), lesson(maps, np.arange(n), NOBODY), replace(RECIPE, epochs=1, batch=batch))
     assert sorted(maps.asked) == sizes
     assert course.steps == len(sizes)
+
+
+@pytest.mark.parametrize(("amount", "most"), [("all", 4), ("norms", 4), ("last-1", 8), ("scratch", 8)])
+def test_a_whole_network_learns_from_few_pictures_at_once(
+    network: Any, photo_maps: Maps, amount: str, most: int
+) -> None:
+    seen = photo_maps.reading(photo_maps.depths)
+    course = train(tail_of(network, photo_maps, amount), lesson(seen, np.arange(8), NOBODY), RECIPE)
+    assert max(seen.asked) == most and sum(seen.asked) == 8 * RECIPE.epochs
+    assert course.steps == RECIPE.epochs, "a step is still a batch"
+
+
+def test_gradients_of_parts_add_up_to_that_of_the_batch(
+    network: Any, photo_maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, precision="fp32", learning_rate=1e-3)
+    found = []
+    for at_once in (4, 8):
+        monkeypatch.setattr(loop, "WHOLE_AT_ONCE", at_once)
+        seen = photo_maps.reading(photo_maps.depths)
+        found.append(train(tail_of(network, photo_maps, "all"), lesson(seen), recipe))
+        assert max(seen.asked[:2]) <= at_once
+    parts, whole = found
+    np.testing.assert_allclose(parts.logits[0], whole.logits[0], atol=1e-3)
+    moved = np.abs(whole.logits[0] - tail_logits(network, photo_maps)).max()
+    assert moved > 0.02, "and it does move"
 
 
 def test_short_memory_halves_the_batch_not_the_steps(network: Any, photo_maps: Maps) -> None:
