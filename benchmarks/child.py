@@ -16,6 +16,7 @@ import quiet
 
 PYTHON = sys.executable
 HEADSTART = (PYTHON, "-m", "headstart")
+NOT_PASSED_ON = ("CI", "HEADSTART_CACHE", "PYTHONDONTWRITEBYTECODE")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,9 +42,12 @@ class Finished:
 
 
 def environment(home, cache=None, **more):
-    """The caller's environment with HOME and every cache in `home`, so that nothing is warm by accident."""
+    """The caller's environment with HOME and every cache in `home`, so that nothing is warm by accident.
+
+    Python keeps what it compiled, as it does for everyone who does not forbid it.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    kept = {k: v for k, v in os.environ.items() if k not in ("CI", "HEADSTART_CACHE") and not k.startswith("XDG_")}
+    kept = {k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON and not k.startswith("XDG_")}
     moved = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
     if cache is not None:
         moved["HEADSTART_CACHE"] = str(cache)

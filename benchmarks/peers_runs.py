@@ -19,6 +19,8 @@ import quiet
 from deciding_entries import all_code, all_code_now, key_of
 from peers_tools import TOOLS
 
+import headstart
+
 LONGEST = 3600.0  # seconds; a run that takes longer is ended and counts as failed
 WARM = {  # what a tool loads: read once before anything is timed, so that nobody starts from a cold disk
     "expert": "timm, sklearn.linear_model",
@@ -153,10 +155,12 @@ def thrown_away(work):
 
 
 def warm(environment, work):
-    """Read what a tool loads, so that its first run is not the one that waits for the disk."""
+    """Read what a tool loads, so that its first run is not the one that waits for the disk or compiles Python."""
     python = child.PYTHON if environment is None else peers_environments.python_of(environment, work)
     env = child.environment(work / "home", PYTHONPATH="", KERAS_BACKEND="torch")
     done = child.run([python, "-c", f"import {WARM[environment]}"], env, check=False)
+    if environment is None:
+        child.run([child.PYTHON, "-m", "compileall", "-q", Path(headstart.__file__).parent], env)
     if done.code != 0:
         raise peers_environments.NotHereError(f"it cannot be loaded here: {told(done, work, work)}")
 
