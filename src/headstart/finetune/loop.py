@@ -21,7 +21,7 @@ from headstart.finetune.tail import PIXELS, Tail, Trained
 
 IntArray = NDArray[np.integer]
 JUDGED_AT_ONCE = 16
-WHOLE_AT_ONCE = 4
+WHOLE_AT_ONCE = 8
 
 
 class Activations(Protocol):
@@ -183,8 +183,9 @@ class _Running:
 def trained_at_once(tail: Tail, batch: int) -> int:
     """Pictures of a `batch` that go through `tail` together; the gradients of its parts are summed.
 
-    On the processor four through a whole network: as fast as sixteen (bf16 37 a second instead of 36, fp32 27 by eights
-    instead of 25) with 260 instead of 733 MB of activations (by hand, two cores). From scratch BatchNorm needs all.
+    On the processor eight through a whole network: as fast as sixteen (bf16, 37 a second instead of 36, medians of two
+    processes each) with 397 instead of 650 MB above what was there; by fours 33 with 257 (by hand, two cores). From
+    scratch BatchNorm needs all.
     """
     if tail.cut != PIXELS or tail.network.scratch or tail.device.type != "cpu":
         return batch
