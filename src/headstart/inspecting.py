@@ -157,7 +157,7 @@ def _rate(material: Material) -> float:
 
 
 def _predicted(material: Material, frames: int, others: int) -> float:
-    """Seconds for the frames (through the network twice) and for pictures that are only looked at."""
+    """Seconds for the frames (through the network twice at most) and for pictures that are only looked at."""
     return START + (2 * frames + _glance(material) * others) / _rate(material)
 
 

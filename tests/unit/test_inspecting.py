@@ -131,7 +131,7 @@ def before_walls(folder: Path, photos: Path, telling: bool) -> Samples:
     return from_lists(files, labels)
 
 
-@pytest.mark.parametrize("telling", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("telling", [True, False])
 def test_walls_that_give_the_classes_away_are_found(
     telling: bool, tmp_path: Path, photos: Path, lite0: Backbone
 ) -> None:
