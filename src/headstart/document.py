@@ -24,7 +24,7 @@ from headstart.finish import Saved
 from headstart.howmuch.probe import Candidate, Probe
 from headstart.howmuch.verdict import candidates_json
 from headstart.material import Material
-from headstart.predictions import Predictions
+from headstart.predictions import Predictions, taken
 from headstart.racing import Raced
 from headstart.run import RESULT, Run
 from headstart.showing import Shown
@@ -154,7 +154,9 @@ def _out_of_fold(told: Told) -> Predictions | None:
         return None
     material = told.material
     names = tuple(material.names[i] for i in rows)
-    return Predictions(told.answer.logits[rows], material.labels[rows], names, material.samples.classes)
+    return Predictions(
+        taken(told.answer.logits, told.answer.judged), material.labels[rows], names, material.samples.classes
+    )
 
 
 def _accuracy(told: Told, predictions: Predictions | None) -> dict[str, Any]:

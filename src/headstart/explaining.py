@@ -26,7 +26,7 @@ from headstart.classifier.nearest import MOST, Index, build_index, nearest, pack
 from headstart.clock import Clock
 from headstart.finish import Saved
 from headstart.images.thumbnail import seen_part
-from headstart.predictions import softmax
+from headstart.predictions import softmax, taken
 from headstart.run import Run, write_file
 from headstart.training import Ground
 
@@ -134,7 +134,7 @@ def _everything(ground: Ground, saved: Saved, seen: Gathered) -> tuple[dict[str,
     """explain.json, and the other files of the folder."""
     material, answer = ground.material, saved.answer
     classes, judged = material.samples.classes, np.flatnonzero(answer.judged)
-    probabilities = softmax(answer.logits[judged], saved.finished.temperature)
+    probabilities = softmax(taken(answer.logits, answer.judged), saved.finished.temperature)
     picked = pick(probabilities, material.labels[judged]) if len(judged) else Picked([], {})
     rows, predicted = judged[picked.rows].tolist(), probabilities[picked.rows].argmax(axis=1).tolist()
     seen.show(rows, predicted)

@@ -15,7 +15,7 @@ from headstart.evaluation.suspects import label_noise, likely_labels, suspected
 from headstart.evidence import Evidence
 from headstart.inspecting import Inspected
 from headstart.material import Material
-from headstart.predictions import softmax
+from headstart.predictions import softmax, taken
 
 NOTHING = Inspected()
 
@@ -45,7 +45,7 @@ def of_result(
     counts = np.bincount(material.labels, minlength=len(material.samples.classes))
     if not len(judged):
         return (*of_data(material), *_said(f.imbalance(counts, material.samples.classes)))
-    logits, labels = found.logits[judged], material.labels[judged]
+    logits, labels = taken(found.logits, found.judged), material.labels[judged]
     groups = None if material.samples.groups is None else material.groups[material.learn][judged]
     top1, balanced = metrics.top1(logits, labels), metrics.balanced(logits, labels)
     series = evidence.series
@@ -67,7 +67,8 @@ def of_result(
 def _label_errors(material: Material, found: Answer, temperature: float) -> Finding | None:
     """Labels that are probably wrong, by what heads said that never saw them."""
     judged, classes = np.flatnonzero(found.judged), material.samples.classes
-    probabilities, labels = softmax(found.logits[judged], temperature), material.labels[judged]
+    probabilities = softmax(taken(found.logits, found.judged), temperature)
+    labels = material.labels[judged]
     noise = label_noise(probabilities, labels)
     rows = suspected(probabilities, labels, noise)
     likely = likely_labels(probabilities, labels)

@@ -16,7 +16,7 @@ from headstart.answer import Answer, answer_of_probe
 from headstart.artefact import Artefact, TorchNetwork, write_classifier
 from headstart.backbone.torch_only import why_in_torch
 from headstart.classifier.build import build_model
-from headstart.classifier.verify import pick_for_verification, verify
+from headstart.classifier.verify import margins_of, pick_for_verification, verify
 from headstart.clock import Clock
 from headstart.errors import HeadstartError, MachineError
 from headstart.evaluation.calibrate import fit_temperature
@@ -24,7 +24,7 @@ from headstart.head.layered import tensors_of
 from headstart.howmuch.decide import decide
 from headstart.images.load import Source
 from headstart.material import Material
-from headstart.predictions import softmax
+from headstart.predictions import blocks, softmax, taken
 from headstart.progress import Progress
 from headstart.racing import Raced
 from headstart.run import Run
@@ -58,7 +58,7 @@ def finish(run: Run, material: Material, answer: Answer, decision: dict[str, Any
         MachineError: it cannot be written.
     """
     judged = answer.judged
-    temperature = fit_temperature(answer.logits[judged], material.labels[judged]) if judged.any() else 1.0
+    temperature = fit_temperature(taken(answer.logits, judged), material.labels[judged]) if judged.any() else 1.0
     artefact = _artefact(material, answer, temperature, _network(material, answer, temperature), decision)
     proof = _proof(material, answer, temperature)
     # The check runs on the written files, before they take the place of an older classifier.
@@ -132,13 +132,12 @@ def _proof(material: Material, answer: Answer, temperature: float) -> _Proof:
     """On the pictures with the smallest margins: of the answer itself where that is cheap, else of the folds."""
     everything = np.arange(len(material.learn))
     most = rules.verified_pictures(len(everything)).value
-    if answer.frozen:
-        probabilities = softmax(answer.expected(everything), temperature)
-        rows = pick_for_verification(probabilities, most)
-        expected = probabilities[rows]
-    else:
-        rows = pick_for_verification(softmax(answer.logits, temperature), most)
-        expected = softmax(answer.expected(rows), temperature)
+    gaps = []
+    for some in blocks(*answer.logits.shape):
+        logits = answer.expected(everything[some]) if answer.frozen else answer.logits[some]
+        gaps.append(margins_of(softmax(logits, temperature)))
+    rows = pick_for_verification(np.concatenate(gaps), most)
+    expected = softmax(answer.expected(rows), temperature)
     return _Proof(
         [material.samples.sources[material.learn[i]] for i in rows],
         expected,

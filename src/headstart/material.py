@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,12 @@ class Material:
         """One float16 matrix `(rows, dim)` per depth."""
         return [_rows(vectors, rows) for vectors in self.embeddings.vectors]
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Labels of the pictures to learn from."""
         return self.samples.labels[self.learn]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the pictures to learn from."""
         return tuple(self.samples.names[i] for i in self.learn)

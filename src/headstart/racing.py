@@ -20,7 +20,8 @@ from headstart.howmuch.arm import FrozenAnswer, nothing_to_win
 from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.ledger import Ledger, kept_epochs
 from headstart.howmuch.plan import WILL, Plan, duration, plan
-from headstart.howmuch.race import RaceOptions, Step, race
+from headstart.howmuch.race import race
+from headstart.howmuch.race_options import RaceOptions, Step
 from headstart.howmuch.similarity import Similarity
 from headstart.howmuch.verdict import Verdict, judge_race
 from headstart.planning import facts_for, in_time
@@ -190,7 +191,7 @@ def _run(planned: Plan, trainer: Trainer, workers: Spread, frozen: FrozenAnswer,
         )
 
     ledger = Ledger(terms.run.folder / RACE, fingerprint(ground, trainer))
-    options = RaceOptions(ledger, tell, workers.ahead, workers.at_once, trainer.keeps)
+    options = RaceOptions(ledger, tell, workers.ahead, workers.at_once, trainer.keeps, trainer.longer)
     return race(planned, workers.runner, frozen, ground.split.folds, _allowance(terms), options)
 
 
@@ -236,8 +237,9 @@ def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
     from headstart.finetune.loop import logits_of
 
     if verdict.kept:
-        tail, course, n = trainer.kept[arm.key]
-        common["provenance"] |= {"trained_on": n}
+        kept = trainer.kept[arm.key]
+        tail, course = kept.training.tail, kept.course
+        common["provenance"] |= {"trained_on": len(kept.training.lesson.rows)}
     else:
         tail, course = trainer.refit(arm, version)
     activations = None if trainer.elsewhere is not None else trainer.activations(tail.cut)

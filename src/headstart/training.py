@@ -28,7 +28,7 @@ from headstart.material import Material
 if TYPE_CHECKING:
     from headstart.finetune.cutcache import CutCache
     from headstart.finetune.flips import FlipVerdict
-    from headstart.finetune.loop import Course
+    from headstart.finetune.loop import Course, Training
     from headstart.finetune.tail import Tail
     from headstart.finetune.views import View
     from headstart.head.layers import Examples, LayerOptions
@@ -74,14 +74,23 @@ class Seen:
     settings: tuple[rules.Rule, ...]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a unit trained, and the rows (`held`) that it judged."""
+
+    training: Training
+    course: Course
+    held: IntArray
+
+
 @dataclass
 class Trainer:
     """Trains arms. The network, the flips and the cut caches are made when first needed.
 
     `precision` by amount of training, as measured. `device`: cpu, or an accelerator that works. `say` receives remarks
     for the user. `similarity` of the pictures to the source: near, middle or far. `epochs`: how long an arm is trained,
-    by default as long as may pay. `elsewhere` does final trainings in place of this process. `keep`: amounts of which
-    `kept` holds, by key of the arm, what the last unit trained: tail, course, number of pictures.
+    by default as long as may pay (`most_epochs`). `elsewhere` does final trainings in place of this process. `keep`:
+    amounts of which `kept` holds, by key of the arm, what the last unit trained.
     """
 
     ground: Ground
@@ -93,7 +102,8 @@ class Trainer:
     epochs: int = 0
     elsewhere: Callable[[Arm, IntArray, Any], tuple[Tail, Course] | None] | None = None
     keep: frozenset[str] = frozenset()
-    kept: dict[str, tuple[Tail, Course, int]] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    most_epochs: int = 0
     _network: Any = None
     _heads: StartHeads | None = None
     _views: tuple[View, ...] | None = None
@@ -104,7 +114,8 @@ class Trainer:
 
         wait_politely()
         self.device = usable_accelerator() or self.device
-        self.epochs = self.epochs or int(rules.epochs(len(self.ground.material.learn)).value)
+        self.most_epochs = int(rules.epochs(len(self.ground.material.learn)).value)
+        self.epochs = self.epochs or self.most_epochs
 
     @property
     def network(self) -> Any:
@@ -144,10 +155,12 @@ class Trainer:
         try:
             if arm.train == "extra":
                 return self._layers_unit(arm, rows, held)
-            tail, course = self._train(arm, (repeat, fold), (rows, held), self.recipe(arm, len(rows)))
+            recipe = self.recipe(arm, len(rows))
+            training = self._training(arm, (repeat, fold), (rows, held), recipe)
+            course = training.further(recipe.epochs)
             if arm.train in self.keep:
-                tail.zero_grad(set_to_none=True)
-                self.kept[arm.key] = (tail, course, len(rows))
+                training.tail.zero_grad(set_to_none=True)
+                self.kept[arm.key] = Kept(training, course, held)
         except ArithmeticError as error:
             return FoldResult(held, empty, np.zeros(0), 0, None, str(error))
         except (MemoryError, RuntimeError) as error:
@@ -160,13 +173,29 @@ class Trainer:
         """Whether the network that the last unit of `arm` trained is at hand."""
         return arm.key in self.kept
 
+    def longer(self, arm: Arm) -> FoldResult | None:
+        """The last unit of `arm`, which was kept, with one epoch more; None where that would not pay or went wrong."""
+        kept = self.kept.get(arm.key)
+        if kept is None or len(kept.course.seconds) >= self.most_epochs:
+            return None
+        try:
+            course = kept.training.further(1)
+        except (ArithmeticError, MemoryError, RuntimeError) as error:  # what it had learned before stays
+            if isinstance(error, RuntimeError) and not short_of_memory(error):
+                raise
+            return None
+        kept.training.tail.zero_grad(set_to_none=True)
+        self.kept[arm.key] = replace(kept, course=course)
+        return FoldResult(kept.held, course.logits, course.seconds, course.steps, course.blend)
+
     def refit(self, arm: Arm, version: Version) -> tuple[Tail, Course]:
         """The arm on every picture to learn from, as long as `version` says. For arms that train the network."""
         rows = np.arange(len(self.ground.material.learn))
         recipe = self.recipe(arm, len(rows), version)
         if self.elsewhere is not None and (trained := self.elsewhere(arm, rows, recipe)) is not None:
             return trained
-        return self._train(arm, None, (rows, rows[:0]), recipe)
+        training = self._training(arm, None, (rows, rows[:0]), recipe)
+        return training.tail, training.whole()
 
     def refit_layers(self, arm: Arm, version: Version) -> tuple[LayeredHead, tuple[int, ...]]:
         """Extra layers on every picture, and the depths (positions) they read."""
@@ -212,10 +241,11 @@ class Trainer:
         head = self.heads.softened(unit)
         return fresh_head(head, seed) if arm.fresh or arm.train == "scratch" else head
 
-    def _train(
+    def _training(
         self, arm: Arm, unit: tuple[int, int] | None, rows: tuple[IntArray, IntArray], recipe: Any
-    ) -> tuple[Tail, Course]:
-        from headstart.finetune.loop import Lesson, train
+    ) -> Training:
+        """A training of `rows` (to learn from, to judge) that has not begun."""
+        from headstart.finetune.loop import Lesson, Training
         from headstart.finetune.memory import keep_memory_if_roomy
         from headstart.finetune.tail import PIXELS, Tail
 
@@ -223,8 +253,7 @@ class Trainer:
         tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)
         if tail.cut == PIXELS:
             keep_memory_if_roomy()
-        lesson = Lesson(self.activations(tail.cut), self.ground.material.labels, *rows)
-        return tail, train(tail, lesson, recipe)
+        return Training(tail, Lesson(self.activations(tail.cut), self.ground.material.labels, *rows), recipe)
 
     def _probed_flips(self) -> tuple[FlipVerdict, ...]:
         """Which flips keep labels, judged by the start heads of the first folds."""

@@ -20,8 +20,10 @@ from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.verdict import Verdict, judge_race
 
 
-@pytest.fixture
-def saved(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(params=["as judged", "an epoch longer"])
+def saved(
+    request: pytest.FixtureRequest, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     """A run that took the last stage and had no time to train it on everything; `held`: the rows of its last fold."""
     table = tmp_path / "few.csv"
     few = [picture for place in sorted(digits.iterdir()) for picture in sorted(place.iterdir())[:4]]
@@ -40,7 +42,13 @@ def saved(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     def unit(self: training.Trainer, *arguments: Any) -> Any:
         result = real_unit(self, *arguments)
         held[arguments[0].key] = result.rows
-        return result
+        if request.param == "as judged":
+            return result
+        self.most_epochs = self.epochs + 1
+        longer = self.longer(arguments[0])
+        assert longer is not None and len(longer.logits) == self.epochs + 1
+        assert self.longer(arguments[0]) is None, "more would not pay"
+        return longer
 
     def refit(*_: object) -> None:
         raise AssertionError("there is no time to train on everything")

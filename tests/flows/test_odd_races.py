@@ -74,12 +74,12 @@ def test_a_hundred_classes_of_three(hurried: None, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_drops_the_candidate(
     few_digits: Path, hurried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop._Running._loss
+    real = loop.Training._loss
 
-    def broken(self: loop._Running, *batch: np.ndarray) -> torch.Tensor:
+    def broken(self: loop.Training, *batch: np.ndarray) -> torch.Tensor:
         return real(self, *batch) * (float("nan") if self.recipe.learning_rate == 0.01 else 1.0)
 
-    monkeypatch.setattr(loop._Running, "_loss", broken)
+    monkeypatch.setattr(loop.Training, "_loss", broken)
     done = headstart("fit", few_digits, "--out", tmp_path / "r", *RACE)
     assert done.code == 0, done.err
     dropped = [c for c in arms(done.json) if c["learning_rate"] == 0.01]
@@ -95,13 +95,13 @@ def test_a_loss_that_is_no_number_drops_the_candidate(
 def test_no_number_at_all_leaves_the_new_head(
     few_digits: Path, hurried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    real = loop._Running._loss
+    real = loop.Training._loss
 
-    def broken(self: loop._Running, *batch: np.ndarray) -> torch.Tensor:
+    def broken(self: loop.Training, *batch: np.ndarray) -> torch.Tensor:
         hit = where == "everywhere" or not len(self.lesson.held)
         return real(self, *batch) * (float("nan") if hit else 1.0)
 
-    monkeypatch.setattr(loop._Running, "_loss", broken)
+    monkeypatch.setattr(loop.Training, "_loss", broken)
     done = headstart("fit", few_digits, "--out", tmp_path / "r", *RACE)
     assert done.code == 0, done.err
     assert done.json["decision"]["train"] == "head"

@@ -26,7 +26,8 @@ from headstart.head.linear import LinearHead
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.race import RaceOptions, race
+from headstart.howmuch.race import race
+from headstart.howmuch.race_options import RaceOptions
 from headstart.scaling.launch import by_torchrun, in_this_process
 from headstart.scaling.train_job import TrainGround, TrainTask, read_job, read_result, write_job
 from headstart.scaling.train_main import main

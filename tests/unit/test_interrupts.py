@@ -45,23 +45,23 @@ def test_one_that_is_lost_in_a_unit_ends_the_race_after_it():
 def test_one_that_is_lost_in_a_training_ends_it_after_the_epoch():
     from headstart.finetune import loop
 
-    class Running:
+    class Counted(loop.Training):
         epochs = 0
 
-        def __init__(self, *_: object) -> None:
-            pass
+        def __init__(self, _tail: object, lesson: loop.Lesson, recipe: loop.Recipe) -> None:
+            self.lesson, self.recipe, self._seconds = lesson, recipe, []
 
         def epoch(self, number: int) -> None:
-            Running.epochs += 1
+            Counted.epochs += 1
             swallowed()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_Running", Running)
+        patch.setattr(loop, "Training", Counted)
         lesson = loop.Lesson(None, None, None, [])  # type: ignore[arg-type]
         recipe = loop.Recipe(learning_rate=0.01, epochs=3)
         with pytest.raises(KeyboardInterrupt):
             loop.train(None, lesson, recipe)  # type: ignore[arg-type]
-    assert Running.epochs == 1
+    assert Counted.epochs == 1
 
 
 def test_a_handler_of_somebody_else_stays():

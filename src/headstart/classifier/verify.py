@@ -21,9 +21,15 @@ TIE = 2e-3
 BATCH_SIZES = (1, 2, 7)
 
 
-def pick_for_verification(probabilities: NDArray[np.floating], most: int = 256) -> NDArray[np.intp]:
-    """Rows of `probabilities` (n, K) worth verifying: at most `most`, smallest margin of the top two first."""
-    return np.argsort(_margins(probabilities), kind="stable")[:most]
+def pick_for_verification(margins: NDArray[np.floating], most: int = 256) -> NDArray[np.intp]:
+    """Rows worth verifying: at most `most`, smallest of `margins` (n,) first."""
+    return np.argsort(margins, kind="stable")[:most]
+
+
+def margins_of(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How far the top two of every row of `probabilities` (n, K) are apart, (n,)."""
+    top_two = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(top_two[:, 1] - top_two[:, 0])
 
 
 def verify(
@@ -61,7 +67,7 @@ def verify(
 def _wrong(expected: NDArray[np.floating], found: NDArray[np.floating]) -> NDArray[np.bool_]:
     if expected.shape != found.shape:
         raise ValueError(f"expected {expected.shape} probabilities, the classifier gives {found.shape}")
-    other_class = (expected.argmax(axis=1) != found.argmax(axis=1)) & (_margins(expected) > TIE)
+    other_class = (expected.argmax(axis=1) != found.argmax(axis=1)) & (margins_of(expected) > TIE)
     near = _difference(expected, found) <= PROBABILITY_TOLERANCE  # so that NaN is wrong too
     return np.asarray(other_class | ~near)
 
@@ -79,11 +85,6 @@ def _compare(sources: Sequence[Source], expected: NDArray[np.floating], found: N
             f"probabilities differ by {_difference(expected, found)[first]:.4f} "
             f"({int(wrong.sum())} of {len(wrong)} pictures differ); nothing was accepted, please report this"
         )
-
-
-def _margins(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    top_two = np.partition(probabilities, -2, axis=1)[:, -2:]
-    return np.asarray(top_two[:, 1] - top_two[:, 0])
 
 
 def _name(sources: Sequence[Source], index: int) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.metrics import nll
+from headstart.predictions import MOST_CELLS
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -24,11 +25,13 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     same for all classes have 1.
     The truth is smoothed by 1 / (n + 2) spread over all classes (Platt 1999's targets), so that a head that is right
     on every row is not declared infallible: its confidence stays near the rule of succession.
-    The log-loss is convex in 1 / temperature; its slope is bisected in the log domain. Needs n >= 1 finite rows.
+    The log-loss is convex in 1 / temperature; its slope is bisected in the log domain. Needs n >= 1 finite rows. Of
+    more than four million logits evenly spaced rows are enough for one number.
     """
     if logits.ndim != 2 or labels.shape != (len(logits),) or len(labels) == 0:
         raise ValueError(f"expected (n, K) logits and (n,) labels with n > 0, not {logits.shape} and {labels.shape}")
-    scores = np.asarray(logits, np.float64)
+    step = spacing(*logits.shape)
+    scores, labels = np.asarray(logits[::step], np.float64), labels[::step]
     if not np.all(np.isfinite(scores)):
         raise ValueError("a temperature needs finite logits; leave out the rows that were never judged")
     n = len(labels)
@@ -50,6 +53,11 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         else:
             high = middle
     return float(np.exp(-0.5 * (low + high)))
+
+
+def spacing(n: int, width: int) -> int:
+    """Every how many of `n` rows of `width` logits a temperature is fitted on."""
+    return max(1, n * width // MOST_CELLS)
 
 
 def softening(logits: FloatArray, labels: IntArray, loss: float) -> float:

@@ -76,11 +76,9 @@ def _cuts(confidence: FloatArray, bins: int) -> list[int]:
 
 def _judged(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_]]:
     """Largest probability and whether it is right of every finite row, and which rows `(n,)` are finite."""
-    p, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    p, labels = np.asarray(probabilities), np.asarray(labels)
     if p.ndim != 2 or labels.shape != (len(p),):
         raise ValueError(f"expected (n, K) probabilities and (n,) labels, not {p.shape} and {labels.shape}")
-    finite = np.asarray(np.isfinite(p).all(axis=1))
-    if not finite.any():
-        return np.zeros(0), np.zeros(0, bool), finite
-    p, labels = p[finite], labels[finite]
-    return p.max(axis=1), p.argmax(axis=1) == labels, finite
+    largest = p.max(axis=1).astype(np.float64)
+    finite = np.isfinite(largest) & np.isfinite(p.min(axis=1))
+    return largest[finite], (p.argmax(axis=1) == labels)[finite], finite

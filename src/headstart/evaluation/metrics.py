@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.predictions import softmax
+from headstart.predictions import blocks, softmax
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -37,6 +37,10 @@ def nll(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> float
 def row_nll(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> FloatArray:
     """Negative log-likelihood of every row `(n,)`."""
     _check(logits, labels)
+    return np.concatenate([_row_nll(logits[rows], labels[rows], temperature) for rows in blocks(*logits.shape)])
+
+
+def _row_nll(logits: FloatArray, labels: IntArray, temperature: float) -> FloatArray:
     scaled = np.asarray(logits, np.float64) / temperature
     top = scaled.max(axis=1, keepdims=True)
     total = np.log(np.exp(scaled - top).sum(axis=1)) + top[:, 0]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.predictions import blocks
+
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
@@ -52,8 +54,9 @@ def suspected(probabilities: FloatArray, labels: IntArray, noise: Noise | None =
     noise = label_noise(probabilities, labels) if noise is None else noise
     likely = likely_labels(probabilities, labels)
     rows = np.arange(len(likely))
-    p = np.nan_to_num(np.asarray(probabilities), nan=0.0)
-    named = (noise.chances > SURE) & (p[rows, likely] > p[rows, np.asarray(labels)])
+    p = np.asarray(probabilities)
+    other, own = (np.nan_to_num(p[rows, of], nan=0.0) for of in (likely, np.asarray(labels)))
+    named = (noise.chances > SURE) & (other > own)
     order, _ = suspects(probabilities, labels)
     return order[named[order]]
 
@@ -61,9 +64,12 @@ def suspected(probabilities: FloatArray, labels: IntArray, noise: Noise | None =
 def likely_labels(probabilities: FloatArray, labels: IntArray) -> IntArray:
     """The most probable class other than the label, of every row `(n,)`."""
     p, labels, _ = _checked(probabilities, labels)
-    others = np.nan_to_num(p, nan=0.0)
-    others[np.arange(len(p)), labels] = -1.0
-    return np.asarray(others.argmax(axis=1))
+    found = np.empty(len(p), np.int64)
+    for rows in blocks(*p.shape):
+        others = np.nan_to_num(p[rows], nan=0.0)
+        others[np.arange(len(others)), labels[rows]] = -1.0
+        found[rows] = others.argmax(axis=1)
+    return found
 
 
 def label_noise(probabilities: FloatArray, labels: IntArray) -> Noise:
@@ -82,7 +88,8 @@ def label_noise(probabilities: FloatArray, labels: IntArray) -> Noise:
     profile = table.max(axis=0)
     at = int(profile.argmax())
     inside = _SHARES[profile >= profile[at] - DROP]
-    own = _own(p[rows], labels[rows], _TEMPERATURES[table[:, at].argmax()])
+    best = _TEMPERATURES[table[:, at].argmax()]
+    own = np.concatenate([_own(p[rows[some]], labels[rows[some]], best) for some in blocks(len(rows), k)])
     drawn = _SHARES[at] / k
     # drawn at random, and not right by chance
     chances[rows] = (1 - own) * drawn / ((1 - _SHARES[at]) * own + drawn + TINY)
@@ -100,7 +107,7 @@ def _own(p: FloatArray, labels: IntArray, temperature: float) -> FloatArray:
 
 
 def _checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray, NDArray[np.bool_]]:
-    p, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    p, labels = np.asarray(probabilities), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] < 2 or labels.shape != (len(p),):
         raise ValueError(f"expected (n, K) probabilities with K > 1 and (n,) labels, not {p.shape} and {labels.shape}")
-    return p, labels, np.asarray(np.isfinite(p).all(axis=1))
+    return p, labels, np.isfinite(p.max(axis=1)) & np.isfinite(p.min(axis=1))

@@ -20,7 +20,7 @@ from headstart.backbone.graph_maps import map_graph, map_name, map_shapes
 from headstart.engine.engine import Engine, Outputs
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.finetune.room import CutShape, Room, disk_room, memory_room, share_room
-from headstart.finetune.scratch import disk_array
+from headstart.finetune.scratch import FileRows, MemoryRows, Rows
 from headstart.finetune.viewpass import ViewPass, pass_over
 from headstart.finetune.views import UNTOUCHED, View, apply_view
 from headstart.images.open import Source
@@ -33,9 +33,9 @@ _LARGEST = float(np.finfo(np.float16).max)
 class CutOptions:
     """Where and for whom.
 
-    `limit_bytes` of memory (None: 2 GiB, or a quarter of what is available); `scratch` folder for what does not fit
-    (None: in the cache folder); `head_depths`: positions of the depths the head reads, ascending; `progress(done,
-    total)` counts pictures.
+    `limit_bytes` of memory where the disk has no room (None: 2 GiB, or a quarter of what is available); `scratch`
+    folder for the files (None: in the cache folder); `head_depths`: positions of the depths the head reads, ascending;
+    `progress(done, total)` counts pictures.
     """
 
     limit_bytes: int | None = None
@@ -48,9 +48,8 @@ class CutOptions:
 class Stored:
     """One cut: `maps` `(views * n, H, W, C)` float16 (cut 0: uint8), `vectors` `(views * n, d_low)` float16."""
 
-    maps: NDArray[Any]
+    maps: Rows
     vectors: NDArray[np.float16]
-    in_file: bool
 
 
 class CutCache:
@@ -67,12 +66,12 @@ class CutCache:
     @property
     def bytes(self) -> int:
         """Bytes of activations in memory."""
-        return sum(s.vectors.nbytes + (0 if s.in_file else s.maps.nbytes) for s in self._stored.values())
+        return sum(s.vectors.nbytes + (0 if s.maps.in_file else s.maps.nbytes) for s in self._stored.values())
 
     @property
     def disk_bytes(self) -> int:
         """Bytes of activations in files."""
-        return sum(s.maps.nbytes for s in self._stored.values() if s.in_file)
+        return sum(s.maps.nbytes for s in self._stored.values() if s.maps.in_file)
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -81,7 +80,7 @@ class CutCache:
 
     def views(self, cut: int) -> tuple[View, ...]:
         """The views that `batch` gives at `cut`: at cut 0 all, elsewhere those that had room."""
-        return self._views if cut == 0 else self._views[: len(self._of(cut).maps) // self.n]
+        return self._views if cut == 0 else self._views[: self._of(cut).maps.count // self.n]
 
     def batch(self, cut: int, rows: IntArray, views_of_rows: IntArray) -> tuple[NDArray[Any], NDArray[np.float16]]:
         """Contiguous copies of the activations of `rows` `(m,)`, each through its own view; safe from several threads.
@@ -94,10 +93,10 @@ class CutCache:
         for what, given, limit in (("rows", rows, self.n), ("views", views, len(self.views(cut)))):
             if len(given) and (given.min() < 0 or given.max() >= limit):
                 raise IndexError(f"{what} at cut {cut} must be in 0..{limit - 1}")
-        missing = np.flatnonzero(views >= len(stored.maps) // self.n)  # only at cut 0: made now from the first view
+        missing = np.flatnonzero(views >= stored.maps.count // self.n)  # only at cut 0: made now from the first view
         at = views * self.n + rows
         at[missing] = rows[missing]
-        maps = np.take(stored.maps, at, axis=0)
+        maps = stored.maps.take(at)
         for j in missing:
             maps[j] = apply_view(maps[j], self._views[views[j]], self._identities[rows[j]])
         return maps, np.take(stored.vectors, at, axis=0)
@@ -138,8 +137,7 @@ def build_cut_cache(
     shapes = cut_shapes(backbone, cuts, options.head_depths)
     scratch = options.scratch or backbone.cache / "cuts"
     memory = memory_room() if options.limit_bytes is None else options.limit_bytes
-    room = share_room(len(sources), len(views), shapes, memory, disk_room(scratch))
-    stored, notes = _allocate(len(sources), shapes, room, scratch)
+    stored, notes = _allocate((len(sources), len(views)), shapes, memory, scratch)
     cache = CutCache(len(sources), tuple(views), stored, ())
     cache.notes = (*notes, *_lost_views(cache, len(views)))
     try:
@@ -171,27 +169,38 @@ def cut_engine(backbone: Backbone, cuts: Sequence[int], head_depths: Sequence[in
 
 
 def _allocate(
-    n: int, shapes: dict[int, CutShape], room: Room, scratch: Path
-) -> tuple[dict[int, Stored], tuple[str, ...]]:
-    stored: dict[int, Stored] = {}
-    notes = [_no_room(cut, "memory and disk are too small") for cut in room.dropped]
+    size: tuple[int, int], shapes: dict[int, CutShape], memory: int, scratch: Path
+) -> tuple[dict[int, Stored], list[str]]:
+    """Room for `size` (pictures, views); in memory alone where the disk does not take what it should have room for."""
+    room, why = share_room(*size, shapes, memory, disk_room(scratch)), "memory and disk are too small"
+    try:
+        stored = {cut: _stored(views * size[0], cut, shapes, scratch, room) for cut, views in room.views.items()}
+        return stored, [_no_room(cut, why) for cut in room.dropped]
+    except (OSError, MemoryError) as error:
+        why = f"{scratch}: {getattr(error, 'strerror', None) or 'not enough memory'}"
+    room = share_room(*size, shapes, memory, 0)
+    stored, dropped = {}, list(room.dropped)
     for cut, views in room.views.items():
-        shape, kind = (views * n, *shapes[cut].map), np.float16 if cut else np.uint8
         try:
-            maps, in_file = _array(scratch, shape, kind, cut in room.on_disk)
-            stored[cut] = Stored(maps, np.zeros((views * n, shapes[cut].vector), np.float16), in_file)
-        except (OSError, MemoryError) as error:
-            notes.append(_no_room(cut, f"{scratch}: {getattr(error, 'strerror', None) or 'not enough memory'}"))
-    return stored, tuple(notes)
-
-
-def _array(scratch: Path, shape: tuple[int, ...], kind: type, in_file: bool) -> tuple[NDArray[Any], bool]:
-    if not in_file:
-        try:
-            return np.zeros(shape, kind), False
+            stored[cut] = _stored(views * size[0], cut, shapes)
         except MemoryError:
-            pass  # a limit nobody told us about; a file may still do
-    return disk_array(scratch, shape, kind), True
+            dropped.append(cut)
+    return stored, [_no_room(cut, why) for cut in dropped]
+
+
+def _stored(
+    count: int, cut: int, shapes: dict[int, CutShape], scratch: Path | None = None, room: Room | None = None
+) -> Stored:
+    """Zeros in memory or a file; memory that is refused becomes a file. Without a `scratch` folder: MemoryError."""
+    vectors = np.zeros((count, shapes[cut].vector), np.float16)
+    shape, kind = shapes[cut].map, np.float16 if cut else np.uint8
+    if scratch is None or room is None or cut not in room.on_disk:
+        try:
+            return Stored(MemoryRows(count, shape, kind), vectors)
+        except MemoryError:
+            if scratch is None:
+                raise  # else it is a limit nobody told us about; a file may still do
+    return Stored(FileRows(scratch, count, shape, kind), vectors)
 
 
 def _no_room(cut: int, reason: str) -> str:
@@ -212,7 +221,7 @@ def _fill(cache: CutCache, sources: Sequence[Source], backbone: Backbone, option
     what = ViewPass(
         backbone.preprocessing,
         views[: max(through.values(), default=0)],
-        views[: len(pixels.maps) // cache.n] if pixels else (),
+        views[: pixels.maps.count // cache.n] if pixels else (),
         partial(_keep_pixels, cache, pixels),
         options.progress,
     )
@@ -231,7 +240,7 @@ def _keep_pixels(
     cache._identities[row] = identity
     for view, square in enumerate(squares):
         if pixels is not None:
-            pixels.maps[view * cache.n + row] = square
+            pixels.maps.put(view * cache.n + row, square)
 
 
 def keep_maps(stored: Stored, rows: Sequence[int], views: int, outputs: Outputs, names: Sequence[str]) -> None:
@@ -239,11 +248,11 @@ def keep_maps(stored: Stored, rows: Sequence[int], views: int, outputs: Outputs,
 
     `names`: the map's output, then those of the vectors.
     """
-    n = len(stored.maps) // views
+    n = stored.maps.count // views
     maps = np.clip(outputs[names[0]], -_LARGEST, _LARGEST)
     for j, row in enumerate(rows):
         for view in range(views):
             at = view * n + row
-            stored.maps[at] = maps[j, view].transpose(1, 2, 0)
+            stored.maps.put(at, maps[j, view].transpose(1, 2, 0))
             if len(names) > 1:
                 stored.vectors[at] = np.concatenate([outputs[name][j, view] for name in names[1:]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Protocol
 
@@ -72,28 +72,12 @@ def train(tail: Tail, lesson: Lesson, recipe: Recipe, tell: Callable[[int], None
     the epoch at the latest (`interrupts`).
     `tell(epoch)` is called after every epoch.
     """
-    started, before = time.perf_counter(), interrupts.asked()
-    running = _Running(tail, lesson, recipe)
-    logits, seconds = [], []
-    for epoch in range(recipe.epochs):
-        running.epoch(epoch)
-        if len(lesson.held):
-            logits.append(running.judge())
-        seconds.append(time.perf_counter() - started)
-        interrupts.raise_if_asked(before)
-        if tell is not None:
-            tell(epoch)
-    blend = running.blend() if len(lesson.held) and not running.scratch else None
-    running.average.swap()
-    if recipe.blend:
-        running.halfway()
-    tail.eval()
-    shape = (recipe.epochs, 0, tail.head.out_features)
-    found = np.stack(logits) if logits else np.zeros(shape, np.float32)
-    return Course(found, blend, np.array(seconds), running.steps, tail.trained())
+    return Training(tail, lesson, recipe).whole(tell)
 
 
-class _Running:
+class Training:
+    """A training that can go on: rate and averaging are constant, so more epochs are the same recipe for longer."""
+
     def __init__(self, tail: Tail, lesson: Lesson, recipe: Recipe) -> None:
         self.tail, self.lesson, self.recipe = tail, lesson, recipe
         self.average = Average(tail)
@@ -106,6 +90,55 @@ class _Running:
         )
         self._random = np.random.default_rng([recipe.seed, 1])
         self._batch = trained_at_once(tail, min(recipe.batch, len(lesson.rows)))
+        self._logits: list[NDArray[np.float32]] = []
+        self._seconds: list[float] = []
+
+    def whole(self, tell: Callable[[int], None] | None = None) -> Course:
+        """All epochs of the recipe, and its blend."""
+        course = self.further(self.recipe.epochs, tell)
+        if not self.recipe.blend:
+            return course
+        self.halfway()
+        return replace(course, trained=self.tail.trained())
+
+    def further(self, epochs: int, tell: Callable[[int], None] | None = None) -> Course:
+        """So many epochs more, from where the last ones ended; the course from the beginning. Raises as `train`.
+
+        Leaves the averaged weights in the tail: after an error in later epochs those of the last call. The blend is
+        judged once, after the first epochs.
+        """
+        done = len(self._seconds)
+        if done == 0:
+            self._train(epochs, tell)
+            blend = self.blend() if len(self.lesson.held) and not self.scratch else None
+            self.average.swap()
+        else:
+            blend, rest = None, {name: p.detach().clone() for name, p in self._live.items()}
+            self.average.swap()  # back to the weights that learn
+            try:
+                self._train(epochs, tell)
+                self.average.swap()
+            except BaseException:
+                for name, parameter in self._live.items():
+                    parameter.data.copy_(rest[name])
+                self.tail.eval()
+                raise
+        self.tail.eval()
+        shape = (len(self._seconds), 0, self.tail.head.out_features)
+        logits = np.stack(self._logits) if self._logits else np.zeros(shape, np.float32)
+        return Course(logits, blend, np.array(self._seconds), self.steps, self.tail.trained())
+
+    def _train(self, epochs: int, tell: Callable[[int], None] | None) -> None:
+        began, before = time.perf_counter(), interrupts.asked()
+        done, spent = len(self._seconds), self._seconds[-1] if self._seconds else 0.0
+        for epoch in range(done, done + epochs):
+            self.epoch(epoch)
+            if len(self.lesson.held):
+                self._logits.append(self.judge())
+            self._seconds.append(spent + time.perf_counter() - began)
+            interrupts.raise_if_asked(before)
+            if tell is not None:
+                tell(epoch)
 
     def epoch(self, number: int) -> None:
         """Every row once, in random order, each through a random view."""

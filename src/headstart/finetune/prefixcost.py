@@ -15,6 +15,7 @@ from headstart.engine.cores import usable_cores
 from headstart.engine.engine import Pixels
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.finetune.cutcache import Stored, cut_engine, cut_shapes, keep_maps
+from headstart.finetune.scratch import MemoryRows
 from headstart.finetune.views import View, apply_view
 from headstart.images.load import load_image
 from headstart.images.open import Source
@@ -55,8 +56,7 @@ def measure_prefix(
         begin = time.perf_counter()
         front = cut_engine(backbone, [cut])
         start[cut] = time.perf_counter() - begin
-        maps = np.zeros((len(squares), *shapes[cut].map), np.float16)
-        place = Stored(maps, np.zeros((len(squares), 0), np.float16), False)
+        place = Stored(MemoryRows(len(squares), shapes[cut].map, np.float16), np.zeros((len(squares), 0), np.float16))
         engine[cut] = _pass(front, squares, place, map_name(backbone.depths[cut - 1].name), seconds)
     return PrefixCost(decode, view, engine, start, usable_cores())
 

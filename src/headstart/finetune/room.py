@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+PIXELS = 0  # the cut before the first stage
 MOST_BYTES = 2 << 30
+KEPT_IN_MEMORY = 256 << 20  # what is beyond goes to a file where the disk has room
 _MEMORY_SHARE = 0.25  # of what is available: training needs its own
 _UNKNOWN_MEMORY = 4 << 30
 DISK_SPARE = 1 << 30  # bytes that stay free on the disk
@@ -41,48 +43,70 @@ class Room:
     dropped: tuple[int, ...]
 
 
-def planned_bytes(n: int, cuts: Sequence[int], views: int, shapes: Mapping[int, CutShape]) -> dict[int, int]:
-    """Bytes that every cut takes for `n` pictures in `views` views each."""
-    return {cut: n * views * shapes[cut].view_bytes for cut in cuts}
-
-
 def share_room(n: int, views: int, shapes: Mapping[int, CutShape], memory: int, disk: int) -> Room:
-    """Fit the cuts of `shapes` into `memory` bytes.
+    """Fit the cuts of `shapes` into `memory` bytes and `disk` bytes.
 
-    First the largest lose views, then the largest go to `disk` bytes with their first view, then they are dropped.
-    What that leaves free gives views back to the smallest.
+    More than 256 MiB go to files, the largest first. Where the disk has no room for that, the largest in memory lose
+    views, then go to the disk with their first view, then are dropped. What that leaves free gives views back to the
+    smallest. Of pixels (cut 0) one view is enough: the others are made when they are read.
     """
-    kept = dict.fromkeys(shapes, views)
-    on_disk: set[int] = set()
+    shares = _Shares(n, dict.fromkeys(shapes, views), shapes, disk)
+    if PIXELS in shapes:
+        shares.kept[PIXELS] = 1
+    most = dict(shares.kept)
+    for cut in shares.in_memory():
+        if shares.used() <= min(memory, KEPT_IN_MEMORY) or not shares.to_disk(cut):
+            break
+    while shares.used() > memory and (several := [cut for cut in shares.in_memory() if shares.kept[cut] > 1]):
+        shares.kept[max(several, key=shares.size)] -= 1
     dropped: list[int] = []
-
-    def size(cut: int) -> int:
-        return n * kept[cut] * shapes[cut].view_bytes
-
-    def used() -> int:
-        return sum(size(cut) for cut in kept if cut not in on_disk)
-
-    while used() > memory and (shrinkable := [cut for cut in kept if kept[cut] > 1]):
-        kept[max(shrinkable, key=size)] -= 1
-    while used() > memory:
-        largest = max((cut for cut in kept if cut not in on_disk), key=size)
-        if size(largest) <= disk:
-            disk -= size(largest)
-            on_disk.add(largest)
-        else:
+    while shares.used() > memory:
+        largest = shares.in_memory()[0]
+        if not shares.to_disk(largest):
             dropped.append(largest)
-            del kept[largest]
+            del shares.kept[largest]
     while growable := [
         cut
-        for cut in kept
-        if cut not in on_disk and kept[cut] < views and used() + n * shapes[cut].view_bytes <= memory
+        for cut in shares.in_memory()
+        if shares.kept[cut] < most[cut] and shares.used() + n * shapes[cut].view_bytes <= memory
     ]:
-        kept[min(growable, key=size)] += 1
-    return Room(kept, frozenset(on_disk), tuple(dropped))
+        shares.kept[min(growable, key=shares.size)] += 1
+    return Room(shares.kept, frozenset(shares.on_disk), tuple(dropped))
+
+
+@dataclass
+class _Shares:
+    """`kept` views of every cut, in memory but for those `on_disk`; `disk` bytes are left there."""
+
+    n: int
+    kept: dict[int, int]
+    shapes: Mapping[int, CutShape]
+    disk: int
+    on_disk: set[int] = field(default_factory=set)
+
+    def size(self, cut: int) -> int:
+        """Bytes of a cut."""
+        return self.n * self.kept[cut] * self.shapes[cut].view_bytes
+
+    def in_memory(self) -> list[int]:
+        """The cuts that are not on the disk, the largest first."""
+        return sorted((cut for cut in self.kept if cut not in self.on_disk), key=self.size, reverse=True)
+
+    def used(self) -> int:
+        """Bytes of memory."""
+        return sum(map(self.size, self.in_memory()))
+
+    def to_disk(self, cut: int) -> bool:
+        """Put a cut on the disk, where that has room."""
+        if self.size(cut) > self.disk:
+            return False
+        self.disk -= self.size(cut)
+        self.on_disk.add(cut)
+        return True
 
 
 def memory_room() -> int:
-    """Bytes the cache may take in memory when nothing else is said: 2 GiB, or a quarter of what is available."""
+    """Bytes the cache may take in memory when it has to: 2 GiB, or a quarter of what is available."""
     return min(MOST_BYTES, int(_MEMORY_SHARE * _available_memory()))
 
 

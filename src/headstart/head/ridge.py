@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from headstart.head.columns import Columns, divisors
 from headstart.head.linear import LinearHead
 from headstart.head.parallel import each
+from headstart.predictions import blocks
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -180,8 +181,13 @@ class Form:
 
     def logits(self, scores: FloatArray, kind: str) -> FloatArray:
         """Logits of a kind from centred ridge scores `(m, K)`."""
-        turn, bias = self.turn(kind)
-        return scores + bias if kind == "ridge" else scores @ turn + bias
+        return turned(scores, kind, self.turn(kind))
+
+
+def turned(scores: FloatArray, kind: str, turn: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Logits of a kind from centred ridge scores `(m, K)` and what `Form.turn` gives."""
+    matrix, bias = turn
+    return scores + bias if kind == "ridge" else scores @ matrix + bias
 
 
 def part_of(normal: Normal, chosen: IntArray, factors: FloatArray) -> Normal:
@@ -204,14 +210,16 @@ def _primal(
     for start in range(0, len(penalties), together):
         solved = list(solutions(normal.covariance, normal.cross, penalties[start : start + together]))
         weights = np.concatenate(solved, axis=1) / normal.scale[:, None]
-        scores = np.empty((len(held), weights.shape[1]))
-        for positions, block in columns.blocks(held):
-            scores[positions] = block @ weights
-        scores -= normal.mean @ weights
-        for offset, solution in enumerate(solved):
-            form = Form(normal.priors, normal.cross.T @ solution, n)
-            for kind in KINDS:
-                receive(which, kind, start + offset, held, form.logits(scores[:, offset * k : (offset + 1) * k], kind))
+        forms = [Form(normal.priors, normal.cross.T @ solution, n) for solution in solved]
+        turns = {(at, kind): form.turn(kind) for at, form in enumerate(forms) for kind in KINDS}
+        for rows in blocks(len(held), weights.shape[1]):  # all of many pictures and classes would take gigabytes
+            scores = np.empty((rows.stop - rows.start, weights.shape[1]))
+            for positions, block in columns.blocks(held[rows]):
+                scores[positions] = block @ weights
+            scores -= normal.mean @ weights
+            for (at, kind), turn in turns.items():
+                own = scores[:, at * k : (at + 1) * k]
+                receive(which, kind, start + at, held[rows], turned(own, kind, turn))
 
 
 @dataclass(frozen=True)

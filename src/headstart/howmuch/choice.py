@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.evaluation.calibrate import fit_temperature
+from headstart.evaluation.calibrate import fit_temperature, spacing
 from headstart.evaluation.intervals import accuracy_interval, paired_standard_error
 from headstart.evaluation.metrics import row_nll
 from headstart.head.ridge import DepthSet
 from headstart.howmuch.candidates import Candidate
 from headstart.howmuch.screen import Task
+from headstart.predictions import MOST_CELLS, blocks
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -27,7 +28,7 @@ class Judged:
     """A candidate with its evidence, averaged over repeats.
 
     `logits` `(n, K)` are calibrated, NaN where a row was never judged, `repeats` `(repeats, n, K)` the same of every
-    partition; `correct` and `losses` are `(n,)`.
+    partition, both without rows where they were not kept (`bare`); `correct` and `losses` are `(n,)`.
     """
 
     candidate: Candidate
@@ -35,6 +36,10 @@ class Judged:
     correct: FloatArray
     losses: FloatArray
     repeats: FloatArray
+
+    def bare(self) -> Judged:
+        """The same without logits, which are large where pictures and classes are many."""
+        return replace(self, logits=self.logits[:0].copy(), repeats=self.repeats[:, :0].copy())
 
     def with_members(self, members: tuple[Candidate, ...]) -> Judged:
         """The same evidence of a candidate that is the mean of `members`."""
@@ -48,16 +53,21 @@ def judge_logits(
     logits: FloatArray,
     how: tuple[str, float, float, IntArray | None],
 ) -> Judged:
-    """`logits` `(repeats, n, K)` out of fold; `how` = kind, penalty, seconds, groups for the interval."""
+    """`logits` `(repeats, n, K)` out of fold, of many overwritten; `how` = kind, penalty, seconds, groups."""
     kind, penalty, seconds, groups = how
     present = np.isfinite(logits[:, :, 0])
-    labels = np.broadcast_to(task.labels, present.shape)
-    temperature = fit_temperature(logits[present], labels[present])
-    logits = logits / np.float32(temperature)
+    repeat, row = np.nonzero(present)
+    some = slice(None, None, spacing(len(row), task.n_classes))
+    temperature = fit_temperature(logits[repeat[some], row[some]], task.labels[row[some]])
+    large = logits.size > MOST_CELLS
+    # of many pictures and classes a second copy would be hundreds of megabytes, and only the winner's are needed again
+    logits = np.divide(logits, np.float32(temperature), out=logits if large else None)
     counts = present.sum(axis=0)
     correct, losses = np.zeros(present.shape), np.zeros(present.shape)
-    correct[present] = logits[present].argmax(axis=1) == labels[present]
-    losses[present] = row_nll(logits[present], labels[present])
+    for at in blocks(len(row), task.n_classes):
+        own, labels = logits[repeat[at], row[at]], task.labels[row[at]]
+        correct[repeat[at], row[at]] = own.argmax(axis=1) == labels
+        losses[repeat[at], row[at]] = row_nll(own, labels)
     judged = counts > 0
     if len(logits) == 1:
         mean = logits[0]  # not a second time in memory

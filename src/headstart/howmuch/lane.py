@@ -67,6 +67,7 @@ class Lane:
         self.score: Score | None = None
         self.alive = True
         self.why = ""
+        self.lengthened = False
         self._seconds = 0.0
         self._predicted = 0.0
         self._labels: IntArray | None = None
@@ -109,6 +110,19 @@ class Lane:
         self.units.append(result)
         self._labels = labels
         self.score = score_of(self.units, labels, self.planned.first_epoch, self.planned.keeps)
+
+    @property
+    def epoch_seconds(self) -> float:
+        """What an epoch of the last unit took, judging included."""
+        seconds = self.units[-1].seconds
+        return float(seconds[-1]) / len(seconds)
+
+    def lengthen(self, result: FoldResult, seconds: float) -> None:
+        """The only unit, with more epochs than before: further folds would be of another length."""
+        assert self._labels is not None  # noqa: S101  (the unit was taken)
+        self._seconds += seconds
+        self.units, self.lengthened = [result], True
+        self.score = score_of(self.units, self._labels, self.planned.first_epoch, self.planned.keeps)
 
     def stop(self, why: str) -> None:
         """Take the arm out of the race."""

@@ -34,6 +34,7 @@ from headstart.howmuch.choice import Judged, choose, judge_logits
 from headstart.howmuch.committee import candidate_logits, fit_candidate, mean_of
 from headstart.howmuch.corrected_mean import corrected_mean
 from headstart.howmuch.curve import learning_curve
+from headstart.howmuch.finalists import FINALISTS, closed_alone, closed_candidates, ranked
 from headstart.howmuch.screen import (
     Screened,
     Task,
@@ -48,7 +49,6 @@ __all__ = ["Candidate", "DepthResult", "Probe", "ProbeOptions", "out_of_fold", "
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-FINALISTS = 4  # closed-form heads that become candidates
 LOGISTIC_SETS = 2
 CLEARLY = 2.0  # paired standard errors by which one head has to beat the mean of all
 
@@ -122,7 +122,7 @@ def probe(
     clock = _Clock()
     screened = screen(task, sets, [penalties_of(s, dims, task.columns.n, n_classes) for s in sets])
     clock.lap("screen")
-    candidates = _closed_candidates(task, depth_names, screened, options)
+    candidates = closed_candidates(task, depth_names, screened, options.groups)
     clock.lap("closed")
     candidates += _logistic_candidates(task, depth_names, screened, options)
     clock.lap("logistic")
@@ -149,7 +149,7 @@ def probe(
         chosen=chosen,
         reference=reference.candidate,
         head=head,
-        logits=np.where(task.judged[:, None], winner.logits, 0).astype(np.float32),
+        logits=_logits_of(task, depth_names, winner, screened, options),
         judged=task.judged,
         learning_curve=curve,
         corrected_top1=corrected.value,
@@ -203,35 +203,17 @@ def _side_by_side(candidate: Candidate) -> Candidate:
     return moved(candidate)
 
 
-def _closed_candidates(
-    task: Task, names: Sequence[str], screened: Sequence[Screened], options: ProbeOptions
-) -> list[Judged]:
-    """The best heads of the screen, one kind per set, and the best of the last layer."""
-    ranked = _ranked(task, screened)
-    last = (len(task.columns.matrices) - 1,)
-    picked = ranked[:FINALISTS]
-    picked += (
-        [next(s for s in ranked if s.depth_set.depths == last)]
-        if all(s.depth_set.depths != last for s in picked)
-        else []
-    )
-    started = time.perf_counter()
-    best = [s.best(task.judged) for s in picked]
-    penalties = [s.penalties[at] for s, at in zip(picked, best, strict=True)]
-    logits: dict[int, FloatArray] = {}
-    for i, s in enumerate(picked):
-        if s.logits is not None:
-            logits[i] = s.logits[best[i]]
-    again = [i for i in range(len(picked)) if i not in logits]
-    if again:
-        again_sets = [picked[i].depth_set for i in again]
-        found = closed_logits(task, again_sets, [picked[i].kind for i in again], [penalties[i] for i in again])
-        logits.update(zip(again, found, strict=True))
-    seconds = (time.perf_counter() - started) / len(picked)
-    return [
-        judge_logits(task, names, s.depth_set, logits[i], (s.kind, penalties[i], seconds, options.groups))
-        for i, s in enumerate(picked)
-    ]
+def _logits_of(
+    task: Task, names: Sequence[str], winner: Judged, screened: Sequence[Screened], options: ProbeOptions
+) -> FloatArray:
+    """Float32 logits `(n, K)` of the winner, zero where nothing is judged; computed again where none were kept."""
+    logits = winner.logits
+    if not len(logits):
+        one = winner.candidate
+        own = next(s for s in screened if (s.depth_set, s.kind) == (one.depth_set, one.kind))
+        logits = closed_alone(task, names, own, options.groups).logits
+    logits = logits if task.judged.all() else np.where(task.judged[:, None], logits, 0)
+    return np.asarray(logits, np.float32)
 
 
 def _logistic_candidates(
@@ -242,7 +224,7 @@ def _logistic_candidates(
     sets: list[DepthSet] = [DepthSet(singles[-1], (1.0,))]
     widest = screened[-1].depth_set
     wanted = 2 + (LOGISTIC_SETS if task.n_classes < MANY_CLASSES else 0)
-    for depth_set in [widest, *(s.depth_set for s in _ranked(task, screened))]:
+    for depth_set in [widest, *(s.depth_set for s in ranked(task, screened))]:
         if depth_set not in sets and len(sets) < wanted:
             sets.append(depth_set)
     found = []
@@ -260,10 +242,6 @@ def _logistic_candidates(
         ]
         found.append(min(judged, key=lambda j: j.candidate.nll))
     return found
-
-
-def _ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
-    return sorted(screened, key=lambda s: -float(s.correct[s.best(task.judged)][task.judged].mean()))
 
 
 def _corrected(

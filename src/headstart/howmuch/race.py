@@ -6,9 +6,6 @@ are never compared half-way. The decision is made elsewhere (`verdict`); here is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +14,9 @@ from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit, nothing_to_win
 from headstart.howmuch.experience import LEAST_JUDGED
 from headstart.howmuch.lane import Lane, RaceResult
-from headstart.howmuch.ledger import Ledger
+from headstart.howmuch.longer import SLACK, lengthen
 from headstart.howmuch.plan import Plan, fewest_folds, named
+from headstart.howmuch.race_options import RaceOptions, Step
 from headstart.howmuch.score import behind, behind_frozen, ranked
 
 IntArray = NDArray[np.integer]
@@ -27,34 +25,6 @@ ROOMY = 0.5  # share of the time left within which arms are judged in full rathe
 STARTS = 0.5  # share of the time left that first folds may take even where the best arm cannot be judged in full then
 PATIENCE = 15.0  # seconds of final training that someone who pressed Ctrl-C is still asked to wait
 CAREFUL = 1.2  # times its prediction that a further fold may take: one fold less beats one too many to train in the end
-SLACK = 0.05  # share of the budget by which a final training may come late: a unit took longer than predicted
-
-
-@dataclass(frozen=True)
-class Step:
-    """A finished unit, for showing progress: `top1` of the arm on all that it judged so far, None when it failed."""
-
-    arm: Arm
-    repeat: int
-    fold: int
-    top1: float | None
-    left: float
-    from_ledger: bool
-
-
-@dataclass(frozen=True)
-class RaceOptions:
-    """`ledger` keeps units over a kill; `tell` is called after every unit.
-
-    `ahead` is told which units are wanted next, in order of use; the runner does `at_once` of them together. `kept`:
-    whether the network that an arm's last unit trained is at hand, to be saved as it is.
-    """
-
-    ledger: Ledger | None = None
-    tell: Callable[[Step], None] | None = None
-    ahead: Callable[[list[tuple[Arm, int, int]]], None] | None = None
-    at_once: int = 1
-    kept: Callable[[Arm], bool] = lambda _: False
 
 
 def race(
@@ -156,6 +126,7 @@ class _Race:
         waiting = [lane for lane in self._racing if lane.alive and not lane.units]
         starts = (1.0 - STARTS) * self._allowance.left()  # what is left where half of it went into first folds
         begun = self._begin([x for x in waiting if x in self._likeliest], starts)
+        self._lengthen()
         dropped = {x.arm.train for x in self._racing if x.units and not x.alive and not self._waited}
         others = [x for x in waiting if x not in self._likeliest]
         promising = not self._waited and any(x.planned.promising and x.alive and x.units for x in self._racing)
@@ -207,6 +178,13 @@ class _Race:
             self._more(lane, target)
             self._drop_beaten([lane])
 
+    def _lengthen(self) -> None:
+        """Epochs more for the best, where it will be saved as its first fold trained it."""
+        if alive := self._alive():
+            best = self._promising_first(self._order(alive))[0]
+            self._seconds += lengthen(best, self._allowance, self._options, self._refit(best), self._refits())
+            interrupts.raise_if_asked(self._interrupts)
+
     def _keep(self, alive: list[Lane], target: int) -> list[Lane]:
         """Who gets more folds: the better half at least; more where time is plenty, fewer where it is short."""
         order = self._promising_first(self._drop_beaten(self._order(alive)))
@@ -235,7 +213,7 @@ class _Race:
 
     def _more(self, lane: Lane, target: int) -> None:
         """Units of a lane up to `target`, as far as the time allows."""
-        while lane.alive and len(lane.units) < min(target, len(self._units)):
+        while lane.alive and not lane.lengthened and len(lane.units) < min(target, len(self._units)):
             careful = CAREFUL if lane.units else 1.0
             final = self._refit(lane)  # if it fits now it is better than one more fold
             final = max(self._refits(lane), final if self._allowance.fits(final, SLACK) else 0.0)

@@ -41,6 +41,11 @@ class Task:
     folds: IntArray
 
     @property
+    def cells(self) -> int:
+        """Numbers of the out-of-fold logits of one head."""
+        return len(self.folds) * self.columns.n * self.n_classes
+
+    @property
     def judged(self) -> NDArray[np.bool_]:
         """Rows that are held out in at least one repeat."""
         return np.asarray((self.folds >= 0).any(axis=0), np.bool_)

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from headstart.artefact import write_classifier
 from headstart.classifier import verify as gate
-from headstart.classifier.verify import pick_for_verification, verify
+from headstart.classifier.verify import margins_of, pick_for_verification, verify
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.errors import HeadstartError
 from headstart.images.load import load_image
@@ -113,8 +113,8 @@ def test_a_vanished_picture_is_told(run, photos, expected, tmp_path):
 
 def test_the_closest_calls_are_verified_first():
     probabilities = np.array([[0.9, 0.1], [0.51, 0.49], [0.3, 0.7], [0.5, 0.5]])
-    assert pick_for_verification(probabilities, 3).tolist() == [3, 1, 2]
-    assert pick_for_verification(probabilities).tolist() == [3, 1, 2, 0]
+    assert pick_for_verification(margins_of(probabilities), 3).tolist() == [3, 1, 2]
+    assert pick_for_verification(margins_of(probabilities)).tolist() == [3, 1, 2, 0]
 
 
 def test_only_what_differs_is_computed_anew(run, photos, expected):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.evaluation import calibrate
 from headstart.evaluation.calibrate import fit_temperature
 from headstart.evaluation.metrics import nll
 from headstart.predictions import softmax
@@ -68,3 +69,13 @@ def test_a_multiple_has_a_multiple_of_the_temperature(scale):
 def test_rows_that_were_never_judged_are_refused():
     with pytest.raises(ValueError, match="never judged"):
         fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))
+
+
+def test_of_many_logits_evenly_spaced_ones_are_enough(monkeypatch):
+    logits, labels = drawn(3.0, n=30_000)
+    whole = fit_temperature(logits, labels)
+    monkeypatch.setattr(calibrate, "MOST_CELLS", 9_000)
+    assert calibrate.spacing(*logits.shape) == 10
+    assert (
+        fit_temperature(logits, labels) == fit_temperature(logits[::10], labels[::10]) == pytest.approx(whole, rel=0.1)
+    )

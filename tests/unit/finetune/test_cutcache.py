@@ -14,7 +14,6 @@ from headstart.backbone.backbone import Backbone
 from headstart.embedding.embed import embed
 from headstart.errors import DataError
 from headstart.finetune.cutcache import CutCache, CutOptions, build_cut_cache, cut_shapes
-from headstart.finetune.room import planned_bytes
 from headstart.finetune.views import UNTOUCHED, apply_view, draw_views
 from headstart.images.load import load_image
 from tiny import tiny_features
@@ -99,16 +98,18 @@ def test_files_hold_the_same_numbers_as_memory(tiny_backbone: Any, pictures: lis
         assert cache.disk_bytes == 0 and all(same(from_disk[cut], everything(cache, cut)) for cut in cache.cuts)
 
 
-def test_the_limit_costs_views_and_says_so(tiny_backbone: Any, pictures: list[Path]) -> None:
-    shapes = cut_shapes(tiny_backbone, (0, 1, 2), (0, 1))
-    limit = sum(planned_bytes(7, (0, 1, 2), 1, shapes).values()) * 3 // 2
+def test_without_a_disk_the_limit_costs_views_and_says_so(
+    tiny_backbone: Any, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.finetune.cutcache.disk_room", lambda _folder: 0)
+    limit = sum(7 * shape.view_bytes for shape in cut_shapes(tiny_backbone, (0, 1, 2), (0, 1)).values()) * 3 // 2
     with build_cut_cache(pictures, tiny_backbone, (0, 1, 2), VIEWS, EVERY) as whole:
         wanted = {cut: everything(whole, cut) for cut in (0, 1, 2)}
     with build_cut_cache(pictures, tiny_backbone, (0, 1, 2), VIEWS, CutOptions(limit, head_depths=(0, 1, 2))) as cache:
         assert cache.bytes <= limit and cache.disk_bytes == 0
         few = [cut for cut in (1, 2) if len(cache.views(cut)) < 3]
         assert few and all(any(f"cut {cut}" in note for note in cache.notes) for cut in few)
-        assert cache.views(0) == VIEWS  # pixels have all views: those without room are made when read
+        assert cache.views(0) == VIEWS  # pixels have all views: they are made when read
         assert same(everything(cache, 0), wanted[0])
         for cut in (1, 2):
             kept = len(cache.views(cut))
@@ -124,7 +125,7 @@ def test_a_scratch_folder_that_cannot_be_written_costs_the_cut_not_the_run(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    limit = planned_bytes(7, (2,), 1, cut_shapes(tiny_backbone, (2,)))[2]
+    limit = 7 * cut_shapes(tiny_backbone, (2,))[2].view_bytes
     with build_cut_cache(pictures, tiny_backbone, (0, 2), VIEWS, CutOptions(limit, blocked / "cuts")) as cache:
         assert cache.cuts == (2,) and any("cut 0" in note and "file" in note for note in cache.notes)
 
@@ -132,17 +133,25 @@ def test_a_scratch_folder_that_cannot_be_written_costs_the_cut_not_the_run(
 def test_memory_that_is_refused_becomes_a_file(
     tiny_backbone: Any, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zeros = np.zeros
+    def refused(*_: object) -> None:
+        raise MemoryError
 
-    def refused(shape: tuple[int, ...], kind: Any) -> np.ndarray:
-        if len(shape) == 4:
-            raise MemoryError
-        return zeros(shape, kind)
-
-    monkeypatch.setattr("headstart.finetune.cutcache.np.zeros", refused)
+    monkeypatch.setattr("headstart.finetune.cutcache.MemoryRows", refused)
     with build_cut_cache(pictures, tiny_backbone, (0,), VIEWS) as cache:
-        assert cache.bytes == 0 and cache.disk_bytes == 7 * 3 * 32 * 32 * 3
+        assert cache.bytes == 0 and cache.disk_bytes == 7 * 32 * 32 * 3  # one view; the others are made when read
         assert cache.batch(0, [3], [1])[0].any()
+
+
+def test_more_than_a_little_goes_to_a_file_with_all_its_views(
+    tiny_backbone: Any, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with build_cut_cache(pictures, tiny_backbone, (1, 2), VIEWS, EVERY) as cache:
+        assert cache.disk_bytes == 0
+        wanted = {cut: everything(cache, cut) for cut in (1, 2)}
+    monkeypatch.setattr("headstart.finetune.room.KEPT_IN_MEMORY", 1000)
+    with build_cut_cache(pictures, tiny_backbone, (1, 2), VIEWS, CutOptions(None, tmp_path, (0, 1, 2))) as cache:
+        assert cache.bytes < 1000 and cache.disk_bytes > 1000 and not cache.notes  # only the vectors in memory
+        assert all(same(everything(cache, cut), wanted[cut]) for cut in (1, 2))
 
 
 def test_a_picture_that_vanished_is_named_and_nothing_stays(

@@ -15,7 +15,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.folding import folded
 from headstart.evaluation.metrics import row_nll
 from headstart.finetune import loop
-from headstart.finetune.loop import Course, DivergedError, Lesson, logits_of, out_of_memory, train
+from headstart.finetune.loop import Course, DivergedError, Lesson, Training, logits_of, out_of_memory, train
 from headstart.finetune.precision import precisions
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail
@@ -313,3 +313,34 @@ def test_one_picture(network: Any, photo_maps: Maps) -> None:
     course = train(tail_of(network, photo_maps), lesson(photo_maps, np.array([3]), NOBODY), RECIPE)
     assert course.steps == 2
     assert logits_of(tail_of(network, photo_maps), photo_maps, NOBODY).shape == (0, 5)
+
+
+def test_a_training_that_goes_on_is_one_that_was_longer_from_the_start(network: Any, photo_maps: Maps) -> None:
+    whole = train(tail_of(network, photo_maps), lesson(photo_maps), replace(RECIPE, epochs=3))
+    tail = tail_of(network, photo_maps)
+    training = Training(tail, lesson(photo_maps), RECIPE)
+    first = training.further(2)
+    assert first.logits.shape[0] == 2 and first.blend is not None
+    np.testing.assert_array_equal(logits_of(tail, photo_maps, HELD), first.logits[-1])
+    course = training.further(1)
+    assert same(course, whole) and (course.steps, len(course.seconds)) == (whole.steps, 3)
+    assert (np.diff(course.seconds) > 0).all() and not tail.training
+    np.testing.assert_array_equal(logits_of(tail, photo_maps, HELD), course.logits[-1])
+
+
+def test_what_goes_wrong_later_leaves_what_was_learned_before(
+    network: Any, photo_maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tail = tail_of(network, photo_maps)
+    training = Training(tail, lesson(photo_maps), RECIPE)
+    first, before = training.further(2), state(tail)
+    loss = Training._loss
+
+    def broken(self: Training, *batch: np.ndarray) -> torch.Tensor:
+        return loss(self, *batch) * (float("nan") if self.steps > 4 else 1.0)
+
+    monkeypatch.setattr(Training, "_loss", broken)
+    with pytest.raises(DivergedError):
+        training.further(2)
+    assert training.steps > first.steps, "some of it was trained"
+    assert not changed(before, state(tail)) and not tail.training

@@ -6,10 +6,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from headstart import predictions
 from headstart.evaluation.findings import no_better_than_guessing
 from headstart.evaluation.metrics import row_nll
 from headstart.head.columns import columns_of
 from headstart.head.ridge import DepthSet
+from headstart.howmuch import choice, finalists, screen
 from headstart.howmuch import probe as probing
 from headstart.howmuch.candidates import FEW
 from headstart.howmuch.choice import judge_logits
@@ -233,3 +235,21 @@ def test_a_feature_that_only_held_out_rows_show_does_not_outweigh_all_others():
     task = Task(columns_of([wide]), y, 3, folds)
     logits = logistic_logits(task, DepthSet((0,), (1.0,)), (0.3, 0.03))
     assert np.nanmax(np.abs(logits)) < 50
+
+
+@pytest.mark.parametrize("strength", [(0.0, 0.5, 2.5, 1.0), (0.5, 0.5, 0.5, 0.5)])
+def test_many_pictures_and_classes_are_worked_on_piece_by_piece_with_the_same_result(monkeypatch, strength):
+    matrices, y = sample(600, 3, strength)
+    monkeypatch.setattr(screen, "AFFORDABLE", 0)  # as with a thousand classes: closed forms alone
+    whole = run(matrices, y, folds_of(600))
+    kept, bare = [], finalists.Judged.bare
+    monkeypatch.setattr(finalists.Judged, "bare", lambda self: kept.append(bare(self)) or kept[-1])
+    for module in (predictions, choice, finalists):
+        monkeypatch.setattr(module, "MOST_CELLS", 100)
+    found = run(matrices, y, folds_of(600))
+    assert len(kept) >= finalists.FINALISTS and not any(len(j.logits) for j in kept)
+    assert found.chosen.depths == whole.chosen.depths and found.chosen.kind == whole.chosen.kind
+    np.testing.assert_allclose(found.logits, whole.logits, atol=1e-5)
+    assert [c.top1 for c in found.candidates] == [c.top1 for c in whole.candidates]
+    assert [c.nll for c in found.candidates] == pytest.approx([c.nll for c in whole.candidates], abs=1e-6)
+    assert found.profile == whole.profile and found.corrected_top1 == whole.corrected_top1

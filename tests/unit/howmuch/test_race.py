@@ -10,9 +10,10 @@ import pytest
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.arm import Arm, FoldResult, failed_unit
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.race import RaceOptions, race
+from headstart.howmuch.race import race
+from headstart.howmuch.race_options import RaceOptions
 from headstart.howmuch.verdict import judge_race
-from race_world import World
+from race_world import EPOCHS, World
 
 FOUR = ("norms", "last-1", "last-2", "all")
 
@@ -381,3 +382,43 @@ def test_nothing_is_kept_that_is_not_at_hand():
     assert (run.units, run.kept, run.refit_fits) == (1, False, False)
     world, plan = kept_world()
     assert judge_race(world.answer(), start(world, plan, world.clock(30))).train == "head"
+
+
+def going_on(world, most=6, each=5.0):
+    """What `Trainer.longer` does: the unit with one epoch more, to the accuracy of the arm."""
+    epochs = {}
+
+    def longer(arm):
+        count = epochs.get(arm.key, EPOCHS)
+        if count >= most:
+            return None
+        epochs[arm.key] = count + 1
+        world.time += each
+        unit = world.again().run(arm, 0, 0)
+        seconds = np.concatenate([unit.seconds, unit.seconds[-1] + each * np.arange(1, count + 2 - EPOCHS)])
+        logits = np.concatenate([unit.logits, np.repeat(unit.logits[-1:], count + 1 - EPOCHS, axis=0)])
+        return replace(unit, logits=logits, seconds=seconds, blend=None)
+
+    return longer
+
+
+def test_time_that_no_final_training_fits_into_goes_into_epochs_of_what_is_saved():
+    """A unit of four epochs takes 20 s, its final training 25, an epoch more 5 (6 with what it may be late)."""
+    for total, epochs in ((24, 4), (26, 5), (32, 6), (42, 6)):
+        world, plan = kept_world(n=500)
+        (run,) = start(world, plan, world.clock(total), kept=lambda _: True, longer=going_on(world)).runs
+        assert (run.units, run.kept, run.score.version.epoch) == (1, True, epochs), total
+        assert world.time == 20 + 5 * (epochs - 4) and run.seconds == world.time and len(run.curve) == epochs
+
+
+def test_epochs_are_not_added_to_what_will_be_trained_on_everything_or_hardly_judged():
+    def refused(_arm):
+        raise AssertionError("no epoch should have been added")
+
+    world, plan = kept_world(n=500)
+    (run,) = start(world, plan, world.clock(60), kept=lambda _: True, longer=refused).runs
+    assert run.refit_fits and not run.kept
+    world, plan = kept_world(n=100)  # 20 pictures of a fold
+    start(world, plan, world.clock(30), kept=lambda _: True, longer=refused)
+    world, plan = kept_world(n=500)
+    start(world, plan, world.clock(30), kept=lambda _: False, longer=refused)

@@ -7,7 +7,8 @@ import pytest
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.ledger import Ledger
-from headstart.howmuch.race import RaceOptions, race
+from headstart.howmuch.race import race
+from headstart.howmuch.race_options import RaceOptions
 from race_world import World
 
 AMOUNTS = ("last-1", "last-2", "all")

@@ -13,7 +13,8 @@ from headstart.howmuch.arm import Arm, FoldResult
 from headstart.howmuch.better import Better
 from headstart.howmuch.experience import informed
 from headstart.howmuch.lane import RaceResult
-from headstart.howmuch.race import RaceOptions, race
+from headstart.howmuch.race import race
+from headstart.howmuch.race_options import RaceOptions
 from headstart.howmuch.score import Version
 from headstart.howmuch.verdict import candidates_json, clear, judge_race
 from race_world import World

@@ -1,0 +1,58 @@
+"""Many rows are worked on in pieces: the same numbers, without a second copy of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headstart import predictions
+from headstart.evaluation.coverage import coverage, reliability
+from headstart.evaluation.metrics import row_nll
+from headstart.evaluation.suspects import label_noise, likely_labels, suspected
+from headstart.predictions import blocks, softmax, taken
+
+
+def drawn(n: int = 600, k: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, k, n)
+    logits = rng.normal(size=(n, k)).astype(np.float32)
+    logits[np.arange(n), labels] += 3
+    labels[:15] = (labels[:15] + 1) % k
+    return logits, labels
+
+
+def figures(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+    probabilities = softmax(logits, 1.5)
+    return {
+        "losses": row_nll(logits, labels, 1.5),
+        "probabilities": probabilities,
+        "likely": likely_labels(probabilities, labels),
+        "chances": label_noise(probabilities, labels).chances,
+        "named": suspected(probabilities, labels),
+        "coverage": [row["coverage"] for row in coverage(probabilities, labels)],
+        "reliability": [row["confidence"] for row in reliability(probabilities, labels)],
+    }
+
+
+def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn()
+    whole = figures(logits, labels)
+    assert len(whole["named"]) > 5
+    monkeypatch.setattr(predictions, "MOST_CELLS", 100)
+    pieces = figures(logits, labels)
+    assert whole["probabilities"].dtype == np.float64 and pieces["probabilities"].dtype == np.float32
+    for name, value in whole.items():
+        np.testing.assert_allclose(pieces[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_blocks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "MOST_CELLS", 10)
+    for n, width in ((7, 3), (7, 30), (7, 1), (1, 1), (0, 4)):
+        rows = [row for part in blocks(n, width) for row in range(part.start, part.stop)]
+        assert rows == list(range(n))
+
+
+def test_all_rows_are_not_copied() -> None:
+    array = np.arange(12.0).reshape(4, 3)
+    assert taken(array, np.ones(4, bool)) is array
+    np.testing.assert_array_equal(taken(array, np.array([True, False, True, False])), array[[0, 2]])
