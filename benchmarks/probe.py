@@ -69,7 +69,8 @@ def compare(X, labels, folds, candidate):
     from headstart.howmuch.probe import out_of_fold
 
     start = time.monotonic()
-    ours = out_of_fold(X, labels, int(labels.max()) + 1, folds, candidate).argmax(axis=1)
+    own = np.split(X, np.cumsum(candidate.dims)[:-1], axis=1)
+    ours = out_of_fold(own, labels, int(labels.max()) + 1, folds, candidate).argmax(axis=1)
     middle = time.monotonic()
     factors = np.repeat(candidate.factors, candidate.dims)
     theirs = oracle.predict(X, labels, folds, candidate.kind, candidate.penalty, factors)

@@ -63,13 +63,12 @@ def gather(material: Material, split: Split, found: Probe, answer: Answer, saved
 def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], seed: int, how: str) -> OtherFolds | None:
     labels, n_classes = material.labels, len(material.samples.classes)
     split = make_split(labels, groups, seed, rules.folds(int(np.bincount(labels).max())).value)
-    matrix = material.embeddings.matrix(found.chosen.depths, material.learn)
-    logits = out_of_fold(matrix, labels, n_classes, split.folds, found.chosen)
-    both = found.judged & np.isfinite(logits).all(axis=1)
+    matrices = material.matrices(material.learn)
+    logits = out_of_fold([matrices[d] for d in found.chosen.depths], labels, n_classes, split.folds, found.chosen)
+    both = found.judged & np.isfinite(logits[:, 0])
     if not both.any():
         return None
-    here = logits[both].argmax(axis=1) == labels[both]
-    main = found.logits[both].argmax(axis=1) == labels[both]
+    here, main = ((one.argmax(axis=1) == labels)[both] for one in (logits, found.logits))
     return OtherFolds(float(here.mean()), how, paired_bootstrap(here, main, groups[both], seed))
 
 

@@ -136,7 +136,8 @@ def _everything(ground: Ground, saved: Saved, seen: Gathered) -> tuple[dict[str,
     classes, judged = material.samples.classes, np.flatnonzero(answer.judged)
     probabilities = softmax(taken(answer.logits, answer.judged), saved.finished.temperature)
     picked = pick(probabilities, material.labels[judged]) if len(judged) else Picked([], {})
-    rows, predicted = judged[picked.rows].tolist(), probabilities[picked.rows].argmax(axis=1).tolist()
+    probabilities = probabilities[picked.rows]  # those of all would stay in memory
+    rows, predicted = judged[picked.rows].tolist(), probabilities.argmax(axis=1).tolist()
     seen.show(rows, predicted)
     index, found, cosines = _neighbours(ground, saved, seen, rows)
     near = list(dict.fromkeys(int(row) for row in found.flat if row >= 0))
@@ -145,7 +146,7 @@ def _everything(ground: Ground, saved: Saved, seen: Gathered) -> tuple[dict[str,
     where = {row: at for at, row in enumerate(near)}
     pictures = []
     for at, (row, best) in enumerate(zip(rows, predicted, strict=True)):
-        own = probabilities[picked.rows[at]]
+        own = probabilities[at]
         shape = material.embeddings.sizes[material.learn[row]].tolist()
         pictures.append(
             {

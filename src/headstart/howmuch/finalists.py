@@ -16,6 +16,7 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 FINALISTS = 4  # closed-form heads that become candidates
+ROOM = 30_000_000  # float32 logits that are held at once where those of a head are many: 120 MB, but those of one head
 
 
 def ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
@@ -35,15 +36,26 @@ def closed_candidates(
         if all(s.depth_set.depths != last for s in picked)
         else []
     )
-    if task.cells > MOST_CELLS:  # one after the other, and none kept
-        return [closed_alone(task, names, s, groups).bare() for s in picked]
+    few = task.cells <= MOST_CELLS
+    together = len(picked) if few else max(1, ROOM // task.cells)
+    found: list[Judged] = []
+    for at in range(0, len(picked), together):
+        some = picked[at : at + together]
+        found += [one if few else one.bare() for one in _judged(task, names, some, groups)]
+    return found
+
+
+def closed_alone(task: Task, names: Sequence[str], screened: Screened, groups: IntArray | None) -> Judged:
+    """One head of the screen, at its best penalty, with its logits."""
+    return _judged(task, names, [screened], groups)[0]
+
+
+def _judged(task: Task, names: Sequence[str], picked: Sequence[Screened], groups: IntArray | None) -> list[Judged]:
+    """Heads of the screen, each at its best penalty; those whose logits were not kept in one pass over the folds."""
     started = time.perf_counter()
     best = [s.best(task.judged) for s in picked]
     penalties = [s.penalties[at] for s, at in zip(picked, best, strict=True)]
-    logits: dict[int, FloatArray] = {}
-    for i, s in enumerate(picked):
-        if s.logits is not None:
-            logits[i] = s.logits[best[i]]
+    logits = {i: s.logits[best[i]] for i, s in enumerate(picked) if s.logits is not None}
     again = [i for i in range(len(picked)) if i not in logits]
     if again:
         again_sets = [picked[i].depth_set for i in again]
@@ -54,12 +66,3 @@ def closed_candidates(
         judge_logits(task, names, s.depth_set, logits[i], (s.kind, penalties[i], seconds, groups))
         for i, s in enumerate(picked)
     ]
-
-
-def closed_alone(task: Task, names: Sequence[str], screened: Screened, groups: IntArray | None) -> Judged:
-    """One head of the screen, at its best penalty."""
-    started = time.perf_counter()
-    penalty = screened.penalties[screened.best(task.judged)]
-    logits = closed_logits(task, [screened.depth_set], [screened.kind], [penalty])[0]
-    how = (screened.kind, penalty, time.perf_counter() - started, groups)
-    return judge_logits(task, names, screened.depth_set, logits, how)

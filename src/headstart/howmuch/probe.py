@@ -161,20 +161,20 @@ def probe(
 
 
 def out_of_fold(
-    matrix: FloatArray, labels: IntArray, n_classes: int, folds: IntArray, candidate: Candidate
+    matrices: Sequence[FloatArray], labels: IntArray, n_classes: int, folds: IntArray, candidate: Candidate
 ) -> FloatArray:
     """Out-of-fold logits `(n, K)` of a given head under other folds, `(repeats, n)` or `(n,)`; NaN = never judged.
 
-    `matrix` holds the candidate's depths side by side, as `LinearHead.logits` takes them.
+    `matrices`: one `(n, d_i)` per depth of the candidate, in its order.
     """
-    edges = np.cumsum(candidate.dims)[:-1]
-    columns = columns_of(np.split(matrix, edges, axis=1))
-    task = Task(columns, np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
+    task = Task(columns_of(matrices), np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
     logits = candidate_logits(task, _side_by_side(candidate))
+    logits /= np.float32(candidate.temperature)
+    if len(logits) == 1:
+        return np.asarray(logits[0])  # not a second time in memory
     counts = np.isfinite(logits[:, :, 0]).sum(axis=0)
     mean = np.full(logits.shape[1:], np.nan, np.float32)
     mean[counts > 0] = np.nansum(logits[:, counts > 0], axis=0) / counts[counts > 0, None]
-    mean /= np.float32(candidate.temperature)
     return mean
 
 

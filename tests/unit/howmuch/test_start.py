@@ -57,9 +57,10 @@ def test_the_likeliest_head_that_reads_the_last_layer() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "lda", "logistic"])
 def test_heads_of_folds_are_those_of_cross_validation(kind: str) -> None:
     which = candidate((0, 2), kind=kind)
-    made, X = heads(which), np.concatenate([matrices()[0], matrices()[2]], axis=1)
+    made, own = heads(which), [matrices()[0], matrices()[2]]
+    X = np.concatenate(own, axis=1)
     for repeat, parts in enumerate(folds()):
-        expected = out_of_fold(X, LABELS, K, parts, which)
+        expected = out_of_fold(own, LABELS, K, parts, which)
         for fold in range(4):
             held = parts == fold
             found = made.of((repeat, fold)).logits(X[held])
