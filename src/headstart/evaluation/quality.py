@@ -13,6 +13,8 @@ from math import lgamma, log
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.predictions import blocks
+
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 BoolArray = NDArray[np.bool_]
@@ -77,7 +79,10 @@ def brightness(thumbnails: NDArray[np.uint8]) -> FloatArray:
 
 def blank(thumbnails: NDArray[np.uint8]) -> BoolArray:
     """Which thumbnails `(n, h, w)` are one even grey: nothing can be seen in such a picture."""
-    return np.asarray(thumbnails.std(axis=(1, 2), dtype=np.float32) < BLANK)
+    found = np.zeros(len(thumbnails), bool)
+    for rows in blocks(len(thumbnails), int(np.prod(thumbnails.shape[1:]))):  # a hundred thousand would take 0.4 GB
+        found[rows] = thumbnails[rows].std(axis=(1, 2), dtype=np.float32) < BLANK
+    return found
 
 
 def light_and_size(thumbnails: NDArray[np.uint8], sizes: IntArray) -> tuple[Trait, ...]:

@@ -145,8 +145,7 @@ def fit_closed(
 ) -> LinearHead:
     """Ridge or discriminants on all rows; float64 coefficients, standardised by the rows' own moments and `factors`."""
     rows = np.arange(columns.n)
-    targets = one_hot(labels, n_classes)
-    priors = targets.mean(axis=0)
+    priors = np.bincount(labels, minlength=n_classes) / len(labels)
     if columns.d <= columns.n:
         whole = normal_of(sums_of(columns, rows, labels, n_classes), columns.scale, columns.dims)
         normal = part_of(whole, np.arange(columns.d), factors)
@@ -154,6 +153,7 @@ def fit_closed(
         mean, scale, cross = normal.mean, normal.scale, normal.cross
     else:
         X, mean, scale = _standardised(columns, rows, factors)
+        targets = one_hot(labels, n_classes)
         weights = X.T @ solve(X @ X.T / len(X), (targets - priors) / len(X), penalty)
         cross = X.T @ (targets - priors) / len(X)
     form = Form(priors, cross.T @ weights, len(rows))

@@ -36,12 +36,12 @@ def closed_candidates(
         if all(s.depth_set.depths != last for s in picked)
         else []
     )
-    few = task.cells <= MOST_CELLS
-    together = len(picked) if few else max(1, ROOM // task.cells)
-    found: list[Judged] = []
-    for at in range(0, len(picked), together):
-        some = picked[at : at + together]
-        found += [one if few else one.bare() for one in _judged(task, names, some, groups)]
+    together = len(picked) if task.cells <= MOST_CELLS else max(1, ROOM // task.cells)
+    found = _judged(task, names, picked[:together], groups)
+    if task.cells > ROOM:
+        found = [one.bare() for one in found]
+    for at in range(together, len(picked), together):  # the first were the best of the screen: their logits stay
+        found += [one.bare() for one in _judged(task, names, picked[at : at + together], groups)]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart import predictions
 from headstart.evaluation.quality import (
     Outcome,
     Trait,
@@ -101,7 +102,7 @@ def test_weights_give_the_shares_of_the_whole() -> None:
     assert found.share == pytest.approx(wrong / (wrong + 10 * right))
 
 
-def test_light_size_and_shape_of_pictures() -> None:
+def test_light_size_and_shape_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     thumbnails = np.full((40, 32, 32), 128, np.uint8)
     thumbnails[:, ::2] = 140
     thumbnails[0], thumbnails[1] = 10, 250
@@ -114,6 +115,8 @@ def test_light_size_and_shape_of_pictures() -> None:
     assert odd == {"dark": [0], "bright": [1], "odd_size": [2], "odd_shape": [3]}
     assert brightness(thumbnails)[0] == 10.0
     assert np.flatnonzero(blank(thumbnails)).tolist() == [0, 1]
+    monkeypatch.setattr(predictions, "MOST_CELLS", 3 * 1024)  # in pieces
+    assert np.flatnonzero(blank(thumbnails[::-1])).tolist() == [38, 39] and blank(thumbnails[:0]).tolist() == []
 
 
 def test_no_pictures_are_not_odd() -> None:
