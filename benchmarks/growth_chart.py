@@ -5,7 +5,7 @@ import math
 from headstart.reporting.charts.svg import Scale, dot, line, path, picture, spread, text
 
 WIDE, HIGH, TOP, LOW = 940.0, 430.0, 46.0, 380.0
-LEFT, RIGHT = (64.0, 400.0), (640.0, 840.0)  # of the two panels
+LEFT, RIGHT = (64.0, 400.0), (630.0, 800.0)  # of the two panels
 COLOURS = ("#1b1b1b", "#0b62a4", "#c2410c", "#177245", "#7b3fa0", "#a16207", "#64748b")
 STYLE = (
     "svg { background: #fff; font: 12px system-ui, sans-serif; } text { fill: #333; } .h { font-weight: 600; }"
@@ -62,25 +62,31 @@ def level(lines, value):
     return f"{value:g} GB", [(min(numbers), value), (max(numbers), value)]
 
 
+def ends_and_ticks(values):
+    """The lowest and highest number of a logarithmic axis, and those that are named: 1, 2, 5 where it is short."""
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    steps = [round(m * 10.0**power, 12) for power in powers for m in (1, 2, 5)]
+    low = max(step for step in steps if step <= min(values))
+    high = min(step for step in steps if step >= max(values) and step > low)
+    whole = [10.0**power for power in powers if low <= 10.0**power <= high]
+    return low, high, whole if len(whole) > 2 else [step for step in steps if low <= step <= high]
+
+
 def panel(title, across, lines, guide):
     """One panel: lines with their names at the right end, a dashed guide, the grid."""
     words, guided = guide
     everything = [point for points in (*lines.values(), guided) for point in points if point[1] > 0]
     numbers = sorted({n for points in lines.values() for n, _ in points})
-    low = 10.0 ** math.floor(math.log10(min(v for _, v in everything)))
-    high = 10.0 ** math.ceil(math.log10(max(v for _, v in everything)))
+    low, high, ticks = ends_and_ticks([v for _, v in everything])
     x = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), *across, log=True)
-    y = Scale(low, max(high, 10 * low), LOW, TOP, log=True)
+    y = Scale(low, high, LOW, TOP, log=True)
     elements = [text(across[0] - 44, TOP - 22, title, "h")]
     for n in numbers:
         elements += [line(x(n), TOP, x(n), LOW, "grid"), text(x(n), LOW + 18, f"{n:,}", anchor="middle")]
     elements.append(text(sum(across) / 2, LOW + 38, "pictures", anchor="middle"))
-    for power in range(round(math.log10(y.low)), round(math.log10(y.high)) + 1):
-        at = y(10.0**power)
-        elements += [
-            line(across[0], at, across[1], at, "grid"),
-            text(across[0] - 6, at + 4, f"{10.0**power:g}", anchor="end"),
-        ]
+    for tick in ticks:
+        at = y(tick)
+        elements += [line(across[0], at, across[1], at, "grid"), text(across[0] - 6, at + 4, f"{tick:g}", anchor="end")]
     elements.append(path([(x(n), y(v)) for n, v in guided], "guide"))
     ends = [(name, points[-1]) for name, points in lines.items()] + [(words, guided[-1])]
     heights = spread([y(v) for _, (_, v) in ends], 15.0, TOP, LOW)
