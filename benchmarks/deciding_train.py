@@ -241,7 +241,8 @@ class Lessons:
         from headstart.finetune.memory import keep_memory
         from headstart.finetune.precision import precisions
         from headstart.finetune.schedule import Recipe
-        from headstart.finetune.tail import PIXELS, Tail
+        from headstart.finetune.tail import Tail
+        from headstart.finetune.together import PIXELS
 
         labels, depths = np.asarray(self.ready.material.labels), self.start.candidate.depths
         learned, rows = self.learned, np.arange(len(labels))

@@ -14,7 +14,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.torch_only import why_in_torch
 from headstart.data.split import Split
 from headstart.engine.choose import usable_accelerator
-from headstart.finetune.together import cuts_together
+from headstart.finetune.together import PIXELS, cuts_together
 from headstart.head.layered import LayeredHead
 from headstart.head.linear import LinearHead
 from headstart.howmuch.arm import Arm, FoldResult
@@ -247,7 +247,7 @@ class Trainer:
         """A training of `rows` (to learn from, to judge) that has not begun."""
         from headstart.finetune.loop import Lesson, Training
         from headstart.finetune.memory import keep_memory_if_roomy
-        from headstart.finetune.tail import PIXELS, Tail
+        from headstart.finetune.tail import Tail
 
         head = self.start_head(arm, unit, recipe.seed)
         tail = Tail(self.network, arm.train, self.ground.start.depths, head, recipe.seed).to(self.device)

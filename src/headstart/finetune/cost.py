@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from headstart.backbone.network import Network
 from headstart.finetune.loop import autocast, trained_at_once
-from headstart.finetune.tail import PIXELS, Tail, cut_of
+from headstart.finetune.tail import Tail, cut_of
+from headstart.finetune.together import PIXELS
 from headstart.head.linear import LinearHead
 
 STEPS, MOST_STEPS = 2, 5

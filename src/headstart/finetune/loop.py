@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from headstart import interrupts
 from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
-from headstart.finetune.tail import PIXELS, Tail, Trained
+from headstart.finetune.tail import Tail, Trained
+from headstart.finetune.together import PIXELS
 
 IntArray = NDArray[np.integer]
 JUDGED_AT_ONCE = 16  # everything 76 a second instead of 55 by 64, last-3 279 and 226, last-1 1365 and 1542 (by hand)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PIXELS = 0  # the cut before the first stage
+from headstart.finetune.together import PIXELS
+
 MOST_BYTES = 2 << 30
 KEPT_IN_MEMORY = 256 << 20  # what is beyond goes to a file where the disk has room
 _MEMORY_SHARE = 0.25  # of what is available: training needs its own

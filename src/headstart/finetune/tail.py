@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.backbone.network import Network
+from headstart.finetune.together import PIXELS
 from headstart.finetune.trainable import tensors_of, trainable
 from headstart.head.linear import LinearHead
-
-PIXELS = 0  # the cut before the first stage
 
 
 def cut_of(train: str, depths: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+PIXELS = 0  # the cut before the first stage
 CACHED_TOGETHER = 3  # last-1 to last-3
 
 

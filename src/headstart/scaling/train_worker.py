@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headstart.finetune.memory import keep_memory_if_roomy, wait_politely
 from headstart.finetune.room import memory_room
-from headstart.finetune.together import cuts_together
+from headstart.finetune.together import PIXELS, cuts_together
 from headstart.images.open import Source
 from headstart.scaling.train_job import (
     CHECKPOINTS,
@@ -70,7 +70,6 @@ class TrainWorker:
         """One training, together with the group. Raises as `run_job`."""
         from headstart.finetune.loop import Lesson
         from headstart.finetune.parallel import train_together
-        from headstart.finetune.tail import PIXELS
 
         if self._network is None:
             self._network = self._backbone.torch_module()
