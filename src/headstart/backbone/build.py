@@ -19,6 +19,10 @@ _VERSION = "shape1"  # raise it when the same architecture is cut, named or scal
 
 def build(family: str, architecture: str) -> Any:
     """The bare torch module (random weights; on the meta device under `torch.device("meta")`). Imports torch."""
+    from headstart.backbone import lite
+
+    if family == "timm" and lite.known(architecture):  # without importing timm
+        return lite.build(architecture)
     return _builders()[family][0](architecture)
 
 

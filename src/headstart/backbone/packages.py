@@ -125,7 +125,6 @@ def located(package: Package) -> Path | None:
 
 def tensors_of(source: Source) -> dict[str, Any]:
     """The package's tensors under timm's names: an old pickle, opened with weights_only once its sha256 was checked."""
-    import timm
     import torch
 
     from headstart.backbone.build import build
@@ -134,5 +133,5 @@ def tensors_of(source: Source) -> dict[str, Any]:
     with torch.device("meta"):
         wanted = build(source.family, source.architecture).state_dict()
     if [tuple(t.shape) for t in old.values()] != [tuple(t.shape) for t in wanted.values()]:
-        raise MachineError(f"the weights of {source.name} do not fit {source.architecture} of timm {timm.__version__}")
+        raise MachineError(f"the weights of {source.name} do not fit {source.architecture}")
     return dict(zip(wanted, old.values(), strict=True))

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from headstart.backbone.network import Network
+from headstart.finetune.adam import Adam
 from headstart.finetune.loop import autocast, trained_at_once
 from headstart.finetune.tail import Tail, cut_of
 from headstart.finetune.together import PIXELS
@@ -77,8 +78,7 @@ def _step(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor, target: torch.T
     """Seconds of the fastest of a few steps; the first is slower and tells whether more are worth it."""
     found: list[float] = []
     trained = [p for p in tail.parameters() if p.requires_grad]
-    # as in `loop`; at this rate nothing moves
-    optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
+    optimizer = Adam([(parameter, 0.0) for parameter in trained])  # as in `loop`; at this rate nothing moves
     while len(found) < STEPS or (len(found) < MOST_STEPS and sum(found) < ENOUGH):
         begin = time.perf_counter()
         for part in torch.arange(len(maps)).split(trained_at_once(tail, len(maps))):

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart import interrupts
-from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
+from headstart.finetune.adam import Adam
+from headstart.finetune.schedule import Average, Recipe, average_decay, full_rates, share_of_rate
 from headstart.finetune.tail import Tail, Trained
 from headstart.finetune.together import PIXELS
 
@@ -86,9 +87,7 @@ class Training:
         self.steps = 0
         self._live = {name: p for name, p in tail.named_parameters() if p.requires_grad}
         self._start = {name: p.detach().clone() for name, p in self._live.items()}
-        self._optimizer = torch.optim.AdamW(
-            parameter_groups(tail, recipe), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-        )
+        self._optimizer = Adam(full_rates(tail, recipe))
         self._random = np.random.default_rng([recipe.seed, 1])
         self._batch = trained_at_once(tail, min(recipe.batch, len(lesson.rows)))
         self._logits: list[NDArray[np.float32]] = []
@@ -150,15 +149,13 @@ class Training:
         # even batches: a last one of two pictures would be mostly noise
         for part in np.array_split(np.arange(len(rows)), per_epoch):
             share = share_of_rate(self.steps, per_epoch, self.recipe)
-            for group in self._optimizer.param_groups:
-                group["lr"] = group["full"] * share
-            self._step(rows[part], views[part])
+            self._step(rows[part], views[part], share)
             self.steps += 1
             self.average.update(0.0 if self.scratch else average_decay(self.steps, per_epoch))
 
-    def _step(self, rows: IntArray, views: IntArray) -> None:
+    def _step(self, rows: IntArray, views: IntArray, share: float) -> None:
         """One optimizer step; its gradient is summed over parts, smaller ones when memory is short."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         done = 0
         while done < len(rows):
             part = slice(done, min(done + self._batch, len(rows)))
@@ -167,7 +164,7 @@ class Training:
                 loss.backward()
             except (RuntimeError, MemoryError) as error:
                 self._batch = halved(min(self._batch, part.stop - done), error)
-                self._optimizer.zero_grad(set_to_none=True)
+                self._optimizer.zero_grad()
                 done = 0
                 continue
             if not torch.isfinite(loss.detach()):
@@ -176,7 +173,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.tail.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):  # the step would make every weight NaN, after the last loss unseen
             raise DivergedError("the gradient became NaN")
-        self._optimizer.step()
+        self._optimizer.step(share)
 
     def _loss(self, rows: IntArray, views: IntArray) -> Tensor:
         maps, vectors = self._inputs(rows, views)

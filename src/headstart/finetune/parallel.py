@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from headstart.finetune.adam import MOMENTS, Adam
 from headstart.finetune.checkpoint import Checkpoint, Checkpoints
 from headstart.finetune.group import Group
 from headstart.finetune.loop import (
@@ -33,11 +34,10 @@ from headstart.finetune.loop import (
     logits_of,
     trained_at_once,
 )
-from headstart.finetune.schedule import Average, Recipe, average_decay, parameter_groups, share_of_rate
+from headstart.finetune.schedule import Average, Recipe, average_decay, full_rates, share_of_rate
 from headstart.finetune.tail import Tail
 
 ALONE = Group()
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,7 @@ class _Together:
         self._average = Average(tail)
         self._live = {name: p for name, p in tail.named_parameters() if p.requires_grad}
         self._start = {name: p.detach().clone() for name, p in self._live.items()}
-        self._optimizer = torch.optim.AdamW(
-            parameter_groups(tail, recipe), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-        )
+        self._optimizer = Adam(full_rates(tail, recipe))
         self._random = np.random.default_rng([recipe.seed, 1])
         self._drawn: Any = None  # the state of `_random` before this epoch's order was drawn
         self._batch = trained_at_once(tail, min(recipe.batch, len(lesson.rows)))
@@ -127,9 +125,7 @@ class _Together:
         parts = np.array_split(np.arange(len(rows)), per_epoch)
         for part in parts[self.done :]:
             share = share_of_rate(self.steps, per_epoch, self.recipe)
-            for group in self._optimizer.param_groups:
-                group["lr"] = group["full"] * share
-            self._step(rows[part], views[part])
+            self._step(rows[part], views[part], share)
             self.steps, self.done = self.steps + 1, self.done + 1
             self._average.update(0.0 if self.scratch else average_decay(self.steps, per_epoch))
             if saving is not None and self.steps % saving.every == 0:
@@ -163,9 +159,9 @@ class _Together:
         logits = np.stack(self._logits) if self._logits else np.zeros(shape, np.float32)
         return Course(logits, blend, np.array(self._seconds), self.steps, self.tail.trained())
 
-    def _step(self, rows: IntArray, views: IntArray) -> None:
+    def _step(self, rows: IntArray, views: IntArray, share: float) -> None:
         """One optimizer step: the gradient of this worker's pictures, summed over the workers."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         own = self.group.owned(rows)
         mine, views, found, done = rows[own], views[own], torch.zeros((), device=self.tail.device), 0
         while done < len(mine):
@@ -175,7 +171,7 @@ class _Together:
                 loss.backward()
             except (RuntimeError, MemoryError) as error:
                 self._batch = halved(min(self._batch, part.stop - done), error)
-                self._optimizer.zero_grad(set_to_none=True)
+                self._optimizer.zero_grad()
                 found, done = torch.zeros_like(found), 0
                 continue
             found, done = found + loss.detach(), part.stop
@@ -184,7 +180,7 @@ class _Together:
         norm = torch.nn.utils.clip_grad_norm_(self.tail.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):  # the step would make every weight NaN, after the last loss unseen
             raise DivergedError("the gradient became NaN")
-        self._optimizer.step()
+        self._optimizer.step(share)
 
     def _loss(self, rows: IntArray, views: IntArray) -> Tensor:
         arrays = self.lesson.activations.batch(self.tail.cut, rows, views)
@@ -255,7 +251,7 @@ class _Together:
         self._average.swap()
         for name, parameter in self._live.items():
             kept = self._optimizer.state.get(parameter, {})
-            state |= {f"{moment}.{name}": kept[moment] for moment in _MOMENTS if moment in kept}
+            state |= {f"{moment}.{name}": kept[moment] for moment in MOMENTS if moment in kept}
         if self.scratch:  # statistics of BatchNorm, and what dropout draws
             state |= {f"buffer.{name}": buffer for name, buffer in self.tail.named_buffers()}
             state["random"] = torch.get_rng_state()
@@ -269,10 +265,10 @@ class _Together:
         self._average = Average(self.tail)
         self._put("live", state)
         for name, parameter in self._live.items():
-            found = {moment: state[f"{moment}.{name}"] for moment in _MOMENTS if f"{moment}.{name}" in state}
+            found = {moment: state[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in state}
             for moment, value in found.items():
                 like = parameter if value.shape == parameter.shape else value.to(parameter.device)
-                self._optimizer.state[parameter][moment] = torch.empty_like(like).copy_(value)
+                self._optimizer.state.setdefault(parameter, {})[moment] = torch.empty_like(like).copy_(value)
         if self.scratch:
             for name, buffer in self.tail.named_buffers():
                 buffer.copy_(state[f"buffer.{name}"])

@@ -37,17 +37,17 @@ class Recipe:
 VERSION = "recipe-2"  # part of a race's fingerprint: units of another recipe are not read back
 
 
-def parameter_groups(tail: Tail, recipe: Recipe) -> list[dict[str, object]]:
-    """AdamW groups, one per trained tensor, with its full rate as `full`."""
+def full_rates(tail: Tail, recipe: Recipe) -> list[tuple[nn.Parameter, float]]:
+    """Every trained tensor and its learning rate after the warm-up."""
     top = len(tail.network.stages())
-    groups: list[dict[str, object]] = []
+    rates: list[tuple[nn.Parameter, float]] = []
     for name, parameter in tail.named_parameters():
         if not parameter.requires_grad:
             continue
         size = max(float(parameter.detach().square().mean().sqrt()), LEAST_SIZE)
         full = recipe.learning_rate * size * recipe.layer_decay ** (top - tail.stage_of(name))
-        groups.append({"params": [parameter], "full": full})
-    return groups
+        rates.append((parameter, full))
+    return rates
 
 
 def share_of_rate(step: int, per_epoch: int, recipe: Recipe) -> float:

@@ -15,7 +15,7 @@ from headstart.finetune.schedule import (
     Average,
     Recipe,
     average_decay,
-    parameter_groups,
+    full_rates,
     share_of_rate,
 )
 from headstart.finetune.tail import Tail
@@ -43,7 +43,7 @@ def test_a_rate_is_a_share_of_the_tensors_size_and_decays_from_the_head_down(net
     tail = Tail(network, "last-2", (7,), photo_maps.head(5))
     with torch.no_grad():
         tail.head.bias.zero_()
-    rates = {id(group["params"][0]): group["full"] for group in parameter_groups(tail, RECIPE)}
+    rates = {id(parameter): rate for parameter, rate in full_rates(tail, RECIPE)}
     trained = {name: p for name, p in tail.named_parameters() if p.requires_grad}
     assert len(rates) == len(trained)
     assert rates[id(tail.head.bias)] == pytest.approx(0.1 * LEAST_SIZE)
