@@ -47,11 +47,12 @@ def one_draw(prepared, draw):
     found = probe(matrices, prepared.names, labels, n_classes, folds_of(material, labels), prepared.options)
     judged = np.flatnonzero(found.judged)
     logits, labels, is_flipped = found.logits[judged], labels[judged], np.isin(judged, flipped)
-    probabilities = softmax(logits, fit_temperature(logits, labels))
-    noise = label_noise(probabilities, labels)
-    named = suspected(probabilities, labels, noise)
+    temperature = fit_temperature(logits, labels)
+    probabilities = softmax(logits, temperature)
+    noise = label_noise(logits, labels, temperature)
+    named = suspected(logits, labels, temperature, noise)
     near = neighbours(matrices[-1][judged].astype(np.float32), labels, n_classes)
-    orders = {"self-confidence": suspects(probabilities, labels)[0]}
+    orders = {"self-confidence": suspects(logits, labels, temperature)[0]}
     orders |= {rule: np.argsort(-scores, kind="stable") for rule, scores in rivals(probabilities, near, labels)}
     return {
         "n": len(judged),

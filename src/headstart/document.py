@@ -24,7 +24,7 @@ from headstart.finish import Saved
 from headstart.howmuch.probe import Candidate, Probe
 from headstart.howmuch.verdict import candidates_json
 from headstart.material import Material
-from headstart.predictions import Predictions, taken
+from headstart.predictions import Predictions, probability_of, taken
 from headstart.racing import Raced
 from headstart.run import RESULT, Run
 from headstart.showing import Shown
@@ -121,7 +121,7 @@ def _result(told: Told, judged: Predictions | None, seconds: dict[str, float]) -
         "headstart": __version__,
         "data": data,
         "accuracy": _accuracy(told, judged) | _of_all(told),
-        "coverage": coverage(judged.probabilities(told.temperature), judged.labels) if judged else [],
+        "coverage": coverage(judged.confidence(told.temperature), judged.correct) if judged else [],
         "test": _test(told.material, evidence.test),
         "decision": told.saved.decision,
         "candidates": [_candidate(c) for c in found.candidates] + _arms(told),
@@ -205,7 +205,7 @@ def _reliability(told: Told, predictions: Predictions | None) -> list[dict[str, 
     material = told.material
     rows = material.learn[told.answer.judged]
     groups = None if material.samples.groups is None else material.groups[rows]
-    return reliability(predictions.probabilities(told.temperature), predictions.labels, groups=groups)
+    return reliability(predictions.confidence(told.temperature), predictions.correct, groups=groups)
 
 
 def _how(told: Told, n: int) -> str:
@@ -295,12 +295,13 @@ def _table(predictions: Predictions | None, told: Told) -> tuple[list[str], list
     header = ["path", "label", "predicted", "probability", "probability_of_label", "group"]
     if predictions is None:
         return header, []
-    probabilities, chosen = predictions.probabilities(told.temperature), predictions.chosen
+    chosen, sure = predictions.chosen, predictions.confidence(told.temperature)
+    of_label = probability_of(predictions.logits, predictions.labels, told.temperature)
     groups = told.material.groups[told.material.learn[told.answer.judged]]
     rows = []
     for i, name in enumerate(predictions.ids):
         label, best = int(predictions.labels[i]), int(chosen[i])
-        shown = [f"{probabilities[i, k]:.6f}" for k in (best, label)]
+        shown = f"{sure[i]:.6f}", f"{of_label[i]:.6f}"
         rows.append([name, predictions.classes[label], predictions.classes[best], *shown, int(groups[i])])
     return header, rows
 

@@ -16,7 +16,7 @@ from headstart.data.split import Split, make_split
 from headstart.evaluation.intervals import Comparison, paired_bootstrap
 from headstart.evaluation.judge import Judged, judge
 from headstart.finish import Saved
-from headstart.howmuch.probe import Probe, out_of_fold
+from headstart.howmuch.probe import Probe, right_out_of_fold
 from headstart.material import Material
 from headstart.predictions import Predictions
 from headstart.run import Run
@@ -64,11 +64,12 @@ def _other_folds(material: Material, found: Probe, groups: NDArray[np.int64], se
     labels, n_classes = material.labels, len(material.samples.classes)
     split = make_split(labels, groups, seed, rules.folds(int(np.bincount(labels).max())).value)
     matrices = material.matrices(material.learn)
-    logits = out_of_fold([matrices[d] for d in found.chosen.depths], labels, n_classes, split.folds, found.chosen)
-    both = found.judged & np.isfinite(logits[:, 0])
+    own = [matrices[d] for d in found.chosen.depths]
+    right = right_out_of_fold(own, labels, n_classes, split.folds[0], found.chosen)
+    both = found.judged & np.isfinite(right)
     if not both.any():
         return None
-    here, main = ((one.argmax(axis=1) == labels)[both] for one in (logits, found.logits))
+    here, main = right[both], (found.logits.argmax(axis=1) == labels)[both]
     return OtherFolds(float(here.mean()), how, paired_bootstrap(here, main, groups[both], seed))
 
 

@@ -26,7 +26,7 @@ from headstart.classifier.nearest import MOST, Index, build_index, nearest, pack
 from headstart.clock import Clock
 from headstart.finish import Saved
 from headstart.images.thumbnail import seen_part
-from headstart.predictions import softmax, taken
+from headstart.predictions import probability_of, softmax, taken
 from headstart.run import Run, write_file
 from headstart.training import Ground
 
@@ -96,14 +96,15 @@ def _explained(run: Run, ground: Ground, saved: Saved, until: float) -> dict[str
     return document
 
 
-def pick(probabilities: FloatArray, labels: IntArray) -> Picked:
-    """The pictures worth showing, from probabilities `(n, K)` out of fold and labels `(n,)`."""
+def pick(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> Picked:
+    """The pictures worth showing, from logits `(n, K)` out of fold, their temperature, and labels `(n,)`."""
     from headstart.evaluation.suspects import suspected
 
-    chosen, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    chosen = logits.argmax(axis=1)
+    sure = probability_of(logits, chosen, temperature)
     wrong = np.flatnonzero(chosen != labels)
     mistakes = wrong[np.argsort(-sure[wrong], kind="stable")]
-    doubtful = suspected(probabilities, labels)
+    doubtful = suspected(logits, labels, temperature)
     places: dict[int, int] = {}
     lists: dict[str, Any] = {
         name: [places.setdefault(int(row), len(places)) for row in order[:LISTED]]
@@ -134,9 +135,9 @@ def _everything(ground: Ground, saved: Saved, seen: Gathered) -> tuple[dict[str,
     """explain.json, and the other files of the folder."""
     material, answer = ground.material, saved.answer
     classes, judged = material.samples.classes, np.flatnonzero(answer.judged)
-    probabilities = softmax(taken(answer.logits, answer.judged), saved.finished.temperature)
-    picked = pick(probabilities, material.labels[judged]) if len(judged) else Picked([], {})
-    probabilities = probabilities[picked.rows]  # those of all would stay in memory
+    logits, temperature = taken(answer.logits, answer.judged), saved.finished.temperature
+    picked = pick(logits, material.labels[judged], temperature) if len(judged) else Picked([], {})
+    probabilities = softmax(logits[picked.rows], temperature)
     rows, predicted = judged[picked.rows].tolist(), probabilities.argmax(axis=1).tolist()
     seen.show(rows, predicted)
     index, found, cosines = _neighbours(ground, saved, seen, rows)

@@ -15,7 +15,7 @@ from headstart.evaluation.suspects import label_noise, likely_labels, suspected
 from headstart.evidence import Evidence
 from headstart.inspecting import Inspected
 from headstart.material import Material
-from headstart.predictions import softmax, taken
+from headstart.predictions import taken
 
 NOTHING = Inspected()
 
@@ -67,11 +67,10 @@ def of_result(
 def _label_errors(material: Material, found: Answer, temperature: float) -> Finding | None:
     """Labels that are probably wrong, by what heads said that never saw them."""
     judged, classes = np.flatnonzero(found.judged), material.samples.classes
-    probabilities = softmax(taken(found.logits, found.judged), temperature)
-    labels = material.labels[judged]
-    noise = label_noise(probabilities, labels)
-    rows = suspected(probabilities, labels, noise)
-    likely = likely_labels(probabilities, labels)
+    logits, labels = taken(found.logits, found.judged), material.labels[judged]
+    noise = label_noise(logits, labels, temperature)
+    rows = suspected(logits, labels, temperature, noise)
+    likely = likely_labels(logits, labels)
     names = [material.names[i] for i in judged[rows]]
     return of_pictures.label_errors(names, [(classes[labels[i]], classes[likely[i]]) for i in rows], noise)
 

@@ -40,6 +40,15 @@ def taken(array: FloatArray, rows: NDArray[np.bool_]) -> FloatArray:
     return array if rows.all() else array[rows]
 
 
+def probability_of(logits: FloatArray, classes: IntArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """The probability of one class per row, `classes` `(n,)`, without those of all others in memory."""
+    found = np.empty(len(logits))
+    for rows in blocks(*logits.shape):
+        some = _softmax(logits[rows], temperature)
+        found[rows] = some[np.arange(len(some)), classes[rows]]
+    return found
+
+
 def _softmax(logits: FloatArray, temperature: float) -> FloatArray:
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
@@ -67,9 +76,9 @@ class Predictions:
                 f"{len(self.ids)} ids, {len(self.classes)} classes"
             )
 
-    def probabilities(self, temperature: float = 1.0) -> FloatArray:
-        """Calibrated probabilities `(n, K)`."""
-        return softmax(self.logits, temperature)
+    def confidence(self, temperature: float = 1.0) -> NDArray[np.float64]:
+        """Calibrated probability of the predicted class of every row, `(n,)`."""
+        return probability_of(self.logits, self.chosen, temperature)
 
     @property
     def chosen(self) -> IntArray:

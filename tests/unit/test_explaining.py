@@ -263,14 +263,14 @@ def test_after_ctrl_c_nothing_is_explained(tmp_path):
 
 
 class TestPick:
-    def probabilities(self, n, k, seed=0):
+    def drawn(self, n, k, seed=0):
         rng = np.random.default_rng(seed)
-        return softmax(rng.normal(0, 3, (n, k))), rng.integers(0, k, n)
+        return rng.normal(0, 3, (n, k)), rng.integers(0, k, n)
 
     @pytest.mark.parametrize(("n", "k"), [(1, 2), (30, 2), (500, 3), (3000, 1000)])
     def test_lists_are_in_order_and_bounded(self, n, k):
-        p, labels = self.probabilities(n, k)
-        picked = pick(p, labels)
+        logits, labels = self.drawn(n, k)
+        p, picked = softmax(logits, 1.5), pick(logits, labels, 1.5)
         assert len(picked.rows) == len(set(picked.rows)) <= 150
         rows = {name: np.array(picked.rows)[picked.lists[name]] for name in ("mistakes", "unsure", "suspects")}
         assert all(len(found) <= 24 for found in rows.values())
@@ -281,8 +281,8 @@ class TestPick:
         assert p[rows["unsure"]].max(axis=1).min() == p.max(axis=1).min()
 
     def test_cells_hold_what_the_confusion_matrix_says(self):
-        p, labels = self.probabilities(500, 6)
-        picked, chosen = pick(p, labels), p.argmax(axis=1)
+        logits, labels = self.drawn(500, 6)
+        picked, chosen = pick(logits, labels), logits.argmax(axis=1)
         cells = picked.lists["cells"]
         assert len(cells) == 24 and [c["n"] for c in cells] == sorted((c["n"] for c in cells), reverse=True)
         for cell in cells:
@@ -293,8 +293,8 @@ class TestPick:
         assert len(picked.rows) == 150
 
     def test_without_mistakes_only_the_unsure_are_shown(self):
-        p, _ = self.probabilities(100, 3)
-        picked = pick(p, p.argmax(axis=1))
+        logits, _ = self.drawn(100, 3)
+        picked = pick(logits, logits.argmax(axis=1))
         assert picked.lists["mistakes"] == picked.lists["cells"] == [] and len(picked.lists["unsure"]) == 24
 
 

@@ -9,7 +9,7 @@ from headstart import predictions
 from headstart.evaluation.coverage import coverage, reliability
 from headstart.evaluation.metrics import row_nll
 from headstart.evaluation.suspects import label_noise, likely_labels, suspected
-from headstart.predictions import blocks, softmax, taken
+from headstart.predictions import Predictions, blocks, probability_of, softmax, taken
 
 
 def drawn(n: int = 600, k: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -22,16 +22,28 @@ def drawn(n: int = 600, k: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 
 def figures(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
-    probabilities = softmax(logits, 1.5)
+    made = Predictions(logits, labels, tuple("abcdef" * 100), tuple("1234567"))
+    confidence = made.confidence(1.5)
     return {
         "losses": row_nll(logits, labels, 1.5),
-        "probabilities": probabilities,
-        "likely": likely_labels(probabilities, labels),
-        "chances": label_noise(probabilities, labels).chances,
-        "named": suspected(probabilities, labels),
-        "coverage": [row["coverage"] for row in coverage(probabilities, labels)],
-        "reliability": [row["confidence"] for row in reliability(probabilities, labels)],
+        "probabilities": softmax(logits, 1.5),
+        "confidence": confidence,
+        "of labels": probability_of(logits, labels, 1.5),
+        "likely": likely_labels(logits, labels),
+        "chances": label_noise(logits, labels, 1.5).chances,
+        "named": suspected(logits, labels, 1.5),
+        "coverage": [row["coverage"] for row in coverage(confidence, made.correct)],
+        "reliability": [row["confidence"] for row in reliability(confidence, made.correct)],
     }
+
+
+def test_probabilities_of_one_class_per_row_are_those_of_all() -> None:
+    logits, labels = drawn()
+    every = softmax(logits, 1.5)
+    made = figures(logits, labels)
+    np.testing.assert_array_equal(made["of labels"], every[np.arange(len(labels)), labels])
+    np.testing.assert_array_equal(made["confidence"], every.max(axis=1))
+    assert len(probability_of(logits[:0], labels[:0])) == 0
 
 
 def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Coverage and reliability: what probabilities are worth, as tables. Fractions 0..1."""
+"""Coverage and reliability: what probabilities are worth, as tables. Fractions 0..1.
+
+Both take the probability of the predicted class, `confidence` `(n,)`, and whether it is the true one, `correct` `(n,)`.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,20 @@ from headstart.evaluation.intervals import accuracy_interval
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
+Correct = NDArray[np.bool_]
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 BINS = 10
 FEWEST = 30  # pictures in a bin; below it the interval of a share spans most of what is possible
 
 
-def coverage(probabilities: FloatArray, labels: IntArray) -> list[dict[str, Any]]:
+def coverage(confidence: FloatArray, correct: Correct) -> list[dict[str, Any]]:
     """What answering only from a probability on would give, a row per threshold.
 
-    Keys: `threshold`; `coverage`, the share of pictures whose largest probability reaches it; `top1`, the share of
+    Keys: `threshold`; `coverage`, the share of pictures whose confidence reaches it; `top1`, the share of
     those that are right, None where there are none; `n`, how many they are. Rows that are not finite do not count.
     """
-    confidence, correct, _ = _judged(probabilities, labels)
+    confidence, correct, _ = _judged(confidence, correct)
     rows = []
     for threshold in THRESHOLDS if len(confidence) else ():
         answered = confidence >= threshold
@@ -34,15 +38,15 @@ def coverage(probabilities: FloatArray, labels: IntArray) -> list[dict[str, Any]
 
 
 def reliability(
-    probabilities: FloatArray, labels: IntArray, bins: int = BINS, groups: IntArray | None = None
+    confidence: FloatArray, correct: Correct, bins: int = BINS, groups: IntArray | None = None
 ) -> list[dict[str, Any]]:
-    """Bins of about as many pictures each (at least 30, at most `bins`), by largest probability, ascending.
+    """Bins of about as many pictures each (at least 30, at most `bins`), by confidence, ascending.
 
-    Keys: `low`, `high` (smallest and largest probability in the bin), `n`, `confidence` (their mean), `top1` with its
+    Keys: `low`, `high` (smallest and largest confidence in the bin), `n`, `confidence` (their mean), `top1` with its
     95 % interval `top1_low`, `top1_high`, which `groups` `(n,)` widen. Pictures of one probability share a bin. Empty
     below 30 pictures.
     """
-    confidence, correct, finite = _judged(probabilities, labels)
+    confidence, correct, finite = _judged(confidence, correct)
     of_group = None if groups is None else np.asarray(groups)[finite]
     order = np.argsort(confidence, kind="stable")
     rows = []
@@ -74,11 +78,10 @@ def _cuts(confidence: FloatArray, bins: int) -> list[int]:
     return cuts
 
 
-def _judged(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Largest probability and whether it is right of every finite row, and which rows `(n,)` are finite."""
-    p, labels = np.asarray(probabilities), np.asarray(labels)
-    if p.ndim != 2 or labels.shape != (len(p),):
-        raise ValueError(f"expected (n, K) probabilities and (n,) labels, not {p.shape} and {labels.shape}")
-    largest = p.max(axis=1).astype(np.float64)
-    finite = np.isfinite(largest) & np.isfinite(p.min(axis=1))
-    return largest[finite], (p.argmax(axis=1) == labels)[finite], finite
+def _judged(confidence: FloatArray, correct: Correct) -> tuple[FloatArray, Correct, NDArray[np.bool_]]:
+    """Both, of every row whose confidence is finite, and which rows `(n,)` these are."""
+    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, np.bool_)
+    if sure.ndim != 1 or right.shape != sure.shape:
+        raise ValueError(f"expected (n,) confidences and whether they are right, not {sure.shape} and {right.shape}")
+    finite = np.isfinite(sure)
+    return sure[finite], right[finite], finite

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.evaluation.intervals import Comparison, paired_bootstrap
 from headstart.evaluation.metrics import ece
-from headstart.predictions import softmax
+from headstart.predictions import probability_of
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -122,14 +122,14 @@ def over_confident(logits: FloatArray, labels: IntArray, temperature: float = 1.
     n = len(labels)
     if n < ENOUGH_FOR_ECE:
         return None
-    probabilities = softmax(logits, temperature)
-    gap = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
+    chosen = logits.argmax(axis=1)
+    confidence, correct = probability_of(logits, chosen, temperature), chosen == labels
+    gap = confidence - correct
     if gap.mean() - 1.96 * gap.std() / np.sqrt(n) <= 0 or gap.mean() <= OVERCONFIDENT:
         return None
-    accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))
     detail = (
-        f"Mean probability {share(probabilities.max(axis=1).mean(), 1)}, right {share(accuracy, 1)}; "
-        f"calibration error {ece(probabilities, labels):.3f}."
+        f"Mean probability {share(float(confidence.mean()), 1)}, right {share(float(correct.mean()), 1)}; "
+        f"calibration error {ece(confidence, correct):.3f}."
     )
     advice = "Do not read the probabilities as chances."
     return Finding("over_confident", "issue", "probabilities are too high", detail, advice=advice)

@@ -56,14 +56,18 @@ def brier(probabilities: FloatArray, labels: IntArray) -> float:
     return float(np.mean((error**2).sum(axis=1)))
 
 
-def ece(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> float:
-    """Expected calibration error of the largest probability, equal-width bins (Guo 2017); too high on small data."""
-    _check(probabilities, labels)
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+def ece(confidence: FloatArray, correct: NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error, equal-width bins (Guo 2017); too high on small data.
+
+    `confidence` `(n,)`: probability of the predicted class; `correct` `(n,)`: whether it is the true one.
+    """
+    if confidence.shape != correct.shape or confidence.ndim != 1 or len(correct) == 0:
+        raise ValueError(
+            f"expected (n,) confidences and whether they are right, not {confidence.shape}, {correct.shape}"
+        )
     which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(which, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    return float(np.abs(gap).sum() / len(correct))
 
 
 def confusion(logits: FloatArray, labels: IntArray) -> IntArray:

@@ -1,4 +1,4 @@
-"""Suspects: which labels are probably wrong, from calibrated out-of-fold probabilities.
+"""Suspects: which labels are probably wrong, from calibrated out-of-fold logits.
 
 Ranked as in confident learning (Northcutt 2021) by self-confidence, the probability of the given label: with 3 % of
 labels flipped on purpose it found more of them than margins, thresholds per class or nearest neighbours
@@ -6,6 +6,9 @@ labels flipped on purpose it found more of them than margins, thresholds per cla
 of an unsure classifier, flipped or not. Here a label is named when a mixture explains it better by a label drawn at
 random than by the classifier, the share of such labels and the temperature estimated together. Where a classifier is
 merely often wrong, but knows it, that share is zero and nothing is named.
+
+All functions take logits `(n, K)` out of fold, labels `(n,)`, and the temperature that calibrates the logits. Rows that
+are not finite were not judged.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.predictions import blocks
+from headstart.predictions import blocks, probability_of, taken
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -38,58 +41,57 @@ class Noise:
     chances: FloatArray
 
 
-def suspects(probabilities: FloatArray, labels: IntArray) -> tuple[IntArray, FloatArray]:
+def suspects(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> tuple[IntArray, FloatArray]:
     """All n rows, most suspect first, and the score of every row `(n,)`, 0..1: one minus the probability of its label.
 
-    `probabilities` `(n, K)` calibrated and out of fold, `labels` `(n,)`. Rows that are not finite come last, score -1.
+    Rows that are not finite come last, score -1.
     """
-    p, labels, finite = _checked(probabilities, labels)
-    scores = np.full(len(p), -1.0)
-    scores[finite] = 1.0 - p[finite, labels[finite]]
+    logits, labels, finite = _checked(logits, labels)
+    scores = np.full(len(logits), -1.0)
+    scores[finite] = 1.0 - probability_of(taken(logits, finite), labels[finite], temperature)
     return np.argsort(-scores, kind="stable"), scores
 
 
-def suspected(probabilities: FloatArray, labels: IntArray, noise: Noise | None = None) -> IntArray:
+def suspected(logits: FloatArray, labels: IntArray, temperature: float = 1.0, noise: Noise | None = None) -> IntArray:
     """Rows whose label is more probably wrong than right, most suspect first; `noise` when it is known already."""
-    noise = label_noise(probabilities, labels) if noise is None else noise
-    likely = likely_labels(probabilities, labels)
+    noise = label_noise(logits, labels, temperature) if noise is None else noise
+    likely = likely_labels(logits, labels)
     rows = np.arange(len(likely))
-    p = np.asarray(probabilities)
-    other, own = (np.nan_to_num(p[rows, of], nan=0.0) for of in (likely, np.asarray(labels)))
+    other, own = (np.asarray(logits)[rows, of] for of in (likely, np.asarray(labels)))
     named = (noise.chances > SURE) & (other > own)
-    order, _ = suspects(probabilities, labels)
+    order, _ = suspects(logits, labels, temperature)
     return order[named[order]]
 
 
-def likely_labels(probabilities: FloatArray, labels: IntArray) -> IntArray:
+def likely_labels(logits: FloatArray, labels: IntArray) -> IntArray:
     """The most probable class other than the label, of every row `(n,)`."""
-    p, labels, _ = _checked(probabilities, labels)
-    found = np.empty(len(p), np.int64)
-    for rows in blocks(*p.shape):
-        others = np.nan_to_num(p[rows], nan=0.0)
-        others[np.arange(len(others)), labels[rows]] = -1.0
+    logits, labels, finite = _checked(logits, labels)
+    found = np.empty(len(logits), np.int64)
+    for rows in blocks(*logits.shape):
+        others = np.where(finite[rows, None], logits[rows], 0.0)
+        others[np.arange(len(others)), labels[rows]] = -np.inf
         found[rows] = others.argmax(axis=1)
     return found
 
 
-def label_noise(probabilities: FloatArray, labels: IntArray) -> Noise:
-    """How many labels are wrong, by maximum likelihood of `(1 - e) softmax(log p / T)[label] + e / K` in e and T."""
-    p, labels, finite = _checked(probabilities, labels)
-    chances = np.zeros(len(p))
-    k, rows = p.shape[1], np.flatnonzero(finite)
+def label_noise(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> Noise:
+    """How many labels are wrong, by maximum likelihood of `(1 - e) softmax(logits / T)[label] + e / K` in e and T."""
+    logits, labels, finite = _checked(logits, labels)
+    chances = np.zeros(len(logits))
+    k, rows = logits.shape[1], np.flatnonzero(finite)
     if not len(rows):
         return Noise(0.0, 0.0, 1.0, chances)
     some = rows[:: max(1, len(rows) * k // CELLS)]
     table = np.empty((len(_TEMPERATURES), len(_SHARES)))
-    for i, temperature in enumerate(_TEMPERATURES):
-        own = _own(p[some], labels[some], temperature)
+    for i, colder in enumerate(_TEMPERATURES):
+        own = probability_of(logits[some], labels[some], colder * temperature)
         for j, share in enumerate(_SHARES):
             table[i, j] = np.log((1 - share) * own + share / k + TINY).sum()
     profile = table.max(axis=0)
     at = int(profile.argmax())
     inside = _SHARES[profile >= profile[at] - DROP]
     best = _TEMPERATURES[table[:, at].argmax()]
-    own = np.concatenate([_own(p[rows[some]], labels[rows[some]], best) for some in blocks(len(rows), k)])
+    own = probability_of(taken(logits, finite), labels[rows], best * temperature)
     drawn = _SHARES[at] / k
     # drawn at random, and not right by chance
     chances[rows] = (1 - own) * drawn / ((1 - _SHARES[at]) * own + drawn + TINY)
@@ -97,17 +99,8 @@ def label_noise(probabilities: FloatArray, labels: IntArray) -> Noise:
     return Noise(float(wrong * _SHARES[at]), float(wrong * inside.min()), float(wrong * inside.max()), chances)
 
 
-def _own(p: FloatArray, labels: IntArray, temperature: float) -> FloatArray:
-    """Probability of the label of every row at another temperature."""
-    scores = np.log(np.maximum(p, TINY)) / temperature
-    scores -= scores.max(axis=1, keepdims=True)
-    np.exp(scores, out=scores)
-    own: FloatArray = scores[np.arange(len(p)), labels] / scores.sum(axis=1)
-    return own
-
-
-def _checked(probabilities: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray, NDArray[np.bool_]]:
-    p, labels = np.asarray(probabilities), np.asarray(labels)
-    if p.ndim != 2 or p.shape[1] < 2 or labels.shape != (len(p),):
-        raise ValueError(f"expected (n, K) probabilities with K > 1 and (n,) labels, not {p.shape} and {labels.shape}")
-    return p, labels, np.isfinite(p.max(axis=1)) & np.isfinite(p.min(axis=1))
+def _checked(logits: FloatArray, labels: IntArray) -> tuple[FloatArray, IntArray, NDArray[np.bool_]]:
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != (len(logits),):
+        raise ValueError(f"expected (n, K) logits with K > 1 and (n,) labels, not {logits.shape} and {labels.shape}")
+    return logits, labels, np.isfinite(logits.max(axis=1)) & np.isfinite(logits.min(axis=1))

@@ -44,7 +44,7 @@ from headstart.howmuch.screen import (
     screen,
 )
 
-__all__ = ["Candidate", "DepthResult", "Probe", "ProbeOptions", "out_of_fold", "probe"]
+__all__ = ["Candidate", "DepthResult", "Probe", "ProbeOptions", "out_of_fold", "probe", "right_out_of_fold"]
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -178,6 +178,22 @@ def out_of_fold(
     return mean
 
 
+def right_out_of_fold(
+    matrices: Sequence[FloatArray], labels: IntArray, n_classes: int, folds: IntArray, candidate: Candidate
+) -> FloatArray:
+    """As `out_of_fold`, but only whether each row is right `(n,)`: 1, 0 or NaN; closed forms keep no logits for it.
+
+    `folds` `(n,)`.
+    """
+    labels, one = np.asarray(labels, np.int64), _side_by_side(candidate)
+    if one.members or one.kind == "logistic":
+        logits = out_of_fold(matrices, labels, n_classes, folds, candidate)
+        return np.where(np.isfinite(logits[:, 0]), logits.argmax(axis=1) == labels, np.nan)
+    task = Task(columns_of(matrices), labels, n_classes, _checked(folds, labels))
+    found = next(s for s in screen(task, [one.depth_set], [(one.penalty,)]) if s.kind == one.kind)
+    return np.where(task.judged, found.correct[0], np.nan)
+
+
 def _of_few(
     task: Task, names: Sequence[str], candidates: list[Judged], winner: Judged, options: ProbeOptions
 ) -> Judged:
@@ -207,13 +223,13 @@ def _logits_of(
     task: Task, names: Sequence[str], winner: Judged, screened: Sequence[Screened], options: ProbeOptions
 ) -> FloatArray:
     """Float32 logits `(n, K)` of the winner, zero where nothing is judged; computed again where none were kept."""
-    logits = winner.logits
+    logits = np.asarray(winner.logits, np.float32)
     if not len(logits):
         one = winner.candidate
         own = next(s for s in screened if (s.depth_set, s.kind) == (one.depth_set, one.kind))
-        logits = closed_alone(task, names, own, options.groups).logits
-    logits = logits if task.judged.all() else np.where(task.judged[:, None], logits, 0)
-    return np.asarray(logits, np.float32)
+        logits = np.asarray(closed_alone(task, names, own, options.groups).logits, np.float32)
+    logits[~task.judged] = 0  # in place: nobody else reads them any more
+    return logits
 
 
 def _logistic_candidates(

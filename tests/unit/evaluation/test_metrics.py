@@ -33,10 +33,12 @@ def test_brier_of_a_sure_right_and_a_sure_wrong_row():
 
 
 def test_ece_is_the_gap_of_confidence_and_accuracy():
-    probabilities = np.tile([0.9, 0.1], (100, 1))
-    assert metrics.ece(probabilities, np.arange(100) % 2) == pytest.approx(0.4)
-    assert metrics.ece(probabilities, (np.arange(100) % 10 == 0).astype(int)) == pytest.approx(0.0, abs=1e-9)
-    assert metrics.ece(np.array([[1.0, 0.0]]), np.array([0])) == 0
+    confidence = np.full(100, 0.9)
+    assert metrics.ece(confidence, np.arange(100) % 2 == 0) == pytest.approx(0.4)
+    assert metrics.ece(confidence, np.arange(100) % 10 != 0) == pytest.approx(0.0, abs=1e-9)
+    assert metrics.ece(np.array([1.0]), np.array([True])) == 0
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        metrics.ece(np.zeros((2, 2)), np.zeros(2, bool))
 
 
 def test_majority_share():

@@ -15,7 +15,7 @@ from headstart.howmuch import choice, finalists, screen
 from headstart.howmuch import probe as probing
 from headstart.howmuch.candidates import FEW
 from headstart.howmuch.choice import judge_logits
-from headstart.howmuch.probe import ProbeOptions, out_of_fold, probe
+from headstart.howmuch.probe import ProbeOptions, out_of_fold, probe, right_out_of_fold
 from headstart.howmuch.screen import Task, logistic_logits
 from headstart.howmuch.unjudged import unjudged
 
@@ -82,6 +82,25 @@ def test_out_of_fold_repeats_the_probe_and_takes_other_folds():
     other = out_of_fold(own, y, 3, blocks, found.chosen)
     assert np.isnan(other[:5]).all()
     assert np.isfinite(other[5:]).all()
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_who_is_right_is_known_without_keeping_logits(few, monkeypatch):
+    matrices, y = sample()
+    found = run(matrices, y, folds_of(120))
+    blocks = np.arange(120) // 40
+    blocks[:5] = -1
+    if not few:
+        monkeypatch.setattr("headstart.howmuch.screen.KEPT_CELLS", 0)
+    kinds = set()
+    for candidate in found.candidates:
+        own = [matrices[i] for i in candidate.depths]
+        logits = out_of_fold(own, y, 3, blocks, candidate)
+        right = right_out_of_fold(own, y, 3, blocks, candidate)
+        assert np.isnan(right[:5]).all()
+        np.testing.assert_array_equal(right[5:], (logits.argmax(axis=1) == y)[5:])
+        kinds.add(candidate.kind)
+    assert {"mean", "logistic", "ridge"} <= kinds
 
 
 @pytest.mark.parametrize("k", [2, 3])

@@ -18,7 +18,7 @@ FEWEST = 200  # pictures below which bins say more about chance than about the p
 
 def reliability_chart(probability: NDArray[np.floating], right: NDArray[np.bool_]) -> Chart | None:
     """`probability` `(n,)` of the predicted class, `right` `(n,)`; None below 200 pictures."""
-    bins = reliability(*_as_rows(probability, right)) if len(right) >= FEWEST else []
+    bins = reliability(probability, right) if len(right) >= FEWEST else []
     if len(bins) < 2:
         return None
     over = sum(b["top1_high"] < b["confidence"] for b in bins)
@@ -46,7 +46,7 @@ def coverage_chart(result: JSON, probability: NDArray[np.floating], right: NDArr
     """Accuracy of what is answered when only sure answers count; None without predictions."""
     if len(right) < 10:
         return None
-    marks = result.get("coverage") or coverage(*_as_rows(probability, right))
+    marks = result.get("coverage") or coverage(probability, right)
     order = np.argsort(-probability, kind="stable")
     answered = np.arange(1, len(order) + 1)
     accuracy = np.cumsum(right[order]) / answered
@@ -70,13 +70,6 @@ def coverage_chart(result: JSON, probability: NDArray[np.floating], right: NDArr
     return svg.chart(
         "coverage", "What if only sure answers count?", said, table, lambda width: _answered(width, line, shown)
     )
-
-
-def _as_rows(
-    probability: NDArray[np.floating], right: NDArray[np.bool_]
-) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """Two columns of which the first is always the larger, as the functions of `evaluation` want them."""
-    return np.column_stack([probability, np.zeros(len(right))]), np.where(right, 0, 1)
 
 
 def _bins(width: float, bins: Sequence[JSON]) -> tuple[float, list[str]]:
