@@ -48,7 +48,7 @@ def main():
     if unknown := set(a.candidates) - {*deciding_train.CANDIDATES, deciding_train.OWN_HEAD}:
         raise SystemExit(f"no candidate {min(unknown)}: {', '.join(deciding_train.CANDIDATES)}")
     if a.pack:
-        print(f"{deciding_entries.pack(a.work / 'deciding', PARTS)} results are in the repository")
+        print(f"{deciding_entries.pack(a.work / 'deciding', (*PARTS, 'plain'))} results are in the repository")
         return
     grid = Grid(a)
     if not a.summary:
