@@ -165,7 +165,7 @@ def _hopeless(ground: Ground, frozen: FrozenAnswer, terms: Terms) -> str | None:
         return reason  # before the plan: its measuring takes seconds
     if _allowance(terms).left() < LEAST_TIME:
         total = terms.clock.seconds()["total"]
-        return f"the first answer took {total:.0f} s: no time of {terms.config.budget:.0f} s is left to race"
+        return f"after {total:.0f} s no time of {terms.config.budget:.0f} s is left to race"
     return None
 
 

@@ -52,16 +52,18 @@ def build(architecture: str) -> Any:
     return Lite(_SCALES[architecture])
 
 
+def same_padding(x: Tensor, kernel: int, stride: int) -> list[int]:
+    """Left, right, top, bottom, so that ceil(size / stride) positions come out; the odd one goes to the end."""
+    height, width = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:])
+    return [width // 2, width - width // 2, height // 2, height - height // 2]
+
+
 class Conv2dSame(nn.Conv2d):  # type: ignore[misc]
-    """Pads as TensorFlow does: so that ceil(size / stride) positions come out; the odd one goes to the end."""
+    """Square kernels, padded as TensorFlow does, which depends on the input's size."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, c, h, w)`."""
-        height, width = (
-            max((ceil(n / s) - 1) * s + k - n, 0)
-            for n, k, s in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
-        )
-        x = functional.pad(x, [width // 2, width - width // 2, height // 2, height - height // 2])
+        x = functional.pad(x, same_padding(x, self.kernel_size[0], self.stride[0]))
         return functional.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headstart.backbone.lite import same_padding
+
 _LAST = torch.channels_last
 
 
 class Depthwise(nn.Conv2d):  # type: ignore[misc]
     """A drop-in for a depthwise Conv2d of stride 1 or 2 with its own padding, sharing its parameters and names.
 
-    `same`: pad as TensorFlow does, which depends on the input's size (timm's Conv2dSame).
+    `same`: pad as TensorFlow does, which depends on the input's size (Conv2dSame, ours and timm's).
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -54,12 +56,6 @@ def replaceable(conv: nn.Module) -> bool:
     padded = padded and conv.padding_mode == "zeros"
     plain = conv.kernel_size in ((3, 3), (5, 5)) and conv.stride in ((1, 1), (2, 2)) and conv.dilation == (1, 1)
     return conv.out_channels == conv.in_channels and conv.weight.device.type == "cpu" and plain and padded
-
-
-def same_padding(x: Tensor, kernel: int, stride: int) -> list[int]:
-    """Left, right, top, bottom, so that ceil(size / stride) positions come out; the odd one goes to the end."""
-    height, width = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:])
-    return [width // 2, width - width // 2, height // 2, height - height // 2]
 
 
 class _Convolution(torch.autograd.Function):  # type: ignore[misc]
