@@ -20,7 +20,7 @@ from headstart.backbone.torch_only import graph_of
 from headstart.cache_folder import cache_folder
 from headstart.clock import Clock
 from headstart.config import FitConfig
-from headstart.embedding.embed import EmbedOptions, embed
+from headstart.embedding.embed import EmbedOptions, embed, not_cached
 from headstart.errors import HeadstartError
 from headstart.evaluation.intervals import paired_bootstrap
 from headstart.howmuch.probe import Probe, ProbeOptions, probe
@@ -32,7 +32,7 @@ from headstart.training import Ground, Seen
 
 SUBSET = 1000  # pictures: enough to tell backbones apart by 2 points
 FEW = 32  # pictures by which a backbone's speed is measured
-SHARE = 0.1  # of the time left that looking through one more backbone may take
+SHARE = 0.15  # of the time left that looking through one more backbone may take, its heads included
 MOVE = 0.5  # of it that seeing everything with the better one may take
 PREPARING = 3.0  # seconds that the first use of a packaged backbone takes
 P_BETTER = 0.9  # as for any other way of spending more
@@ -103,7 +103,7 @@ def choose_backbone(ground: Ground, left: float, progress: Progress) -> tuple[Gr
         started = time.perf_counter()
         room = SHARE * (left - (started - began))
         try:
-            reason, backbone = _affordable(ground, name, len(rows), room)
+            reason, backbone = _affordable(ground, name, rows, room - _heads_take(ground, rows, first))
             if backbone is None:
                 tried.append(Tried(name, "not tried", reason))
                 continue
@@ -142,8 +142,14 @@ def _subset(ground: Ground) -> NDArray[np.int64]:
     return np.sort(order[np.linspace(0, n - 1, SUBSET).astype(int)])
 
 
-def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Backbone | None]:
-    """The opened backbone when looking through `n` pictures with it fits into `room` seconds."""
+def _heads_take(ground: Ground, rows: NDArray[np.int64], first: Probe | None) -> float:
+    """Seconds for its heads on `rows`, as the first backbone's took; `first`: those, None when they come on top."""
+    share = len(rows) / len(ground.material.learn)
+    return sum(ground.found.seconds.values()) * share * (1 if first is not None else 2)
+
+
+def _affordable(ground: Ground, name: str, rows: NDArray[np.int64], room: float) -> tuple[str, Backbone | None]:
+    """The opened backbone when seeing `rows` with it fits into `room` seconds."""
     missing = not graph_file(find_source(name), cache_folder()).is_whole()
     if missing and room < PREPARING:
         return f"preparing it takes {PREPARING:.0f} s, {max(room, 0):.0f} s may be used", None
@@ -153,13 +159,14 @@ def _affordable(ground: Ground, name: str, n: int, room: float) -> tuple[str, Ba
         backbone = open_backbone(name, cache_folder())
         if graph_of(backbone) is None:
             return "it cannot be exported, and torch is too slow to try it unasked", None
-    few = [ground.material.samples.sources[i] for i in ground.material.learn[:FEW]]
     began = time.perf_counter()
-    facts = embed(few, backbone, EmbedOptions(cache=cache_folder())).facts
+    sources = [ground.material.samples.sources[i] for i in ground.material.learn[rows]]
+    new = not_cached(sources, backbone, cache_folder())
+    facts = embed([sources[i] for i in new[:FEW]], backbone, EmbedOptions(cache=cache_folder())).facts
     rate = facts.engine.images_per_second if facts.engine and facts.engine.images_per_second else None
-    needed = n / rate if rate else 0.0  # everything cached: nothing to wait for
+    needed = max(len(new) - FEW, 0) / rate if rate else 0.0  # everything cached: nothing to wait for
     if needed > room - (time.perf_counter() - began):
-        return f"looking through {n} pictures would take {needed:.0f} s, {room:.0f} s may be used", None
+        return f"looking through {len(new)} pictures would take {needed:.0f} s, {room:.0f} s may be used", None
     return "", backbone
 
 

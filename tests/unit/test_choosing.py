@@ -88,8 +88,59 @@ def test_every_picture_must_be_affordable_too(other, monkeypatch, left, used):
 def test_a_larger_one_is_tried_only_after_one_that_was_ahead(other, monkeypatch, strength, larger):
     listed = [{"name": name, "installed": True} for name in ("first", "other", "larger")]
     monkeypatch.setattr(choosing, "available", lambda: listed)
-    monkeypatch.setattr(choosing, "_affordable", lambda ground, name, n, room: ("", SimpleNamespace(name=name)))
+    monkeypatch.setattr(choosing, "_affordable", lambda ground, name, rows, room: ("", SimpleNamespace(name=name)))
     other["vectors"] = vectors(strength, 1 if strength < 1 else 2)
     _, (tried, last) = choosing.choose_backbone(ground_of(vectors(0.4, 1)), 300.0, Silent())
     assert (tried.status, last.status) == ("run", larger)
     assert ("other was not ahead" in last.why) == (larger == "not tried")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch):
+    """A prepared backbone that embeds ten pictures a second; the test says which pictures the cache knows."""
+    embedded: list[int] = []
+    facts = SimpleNamespace(engine=SimpleNamespace(images_per_second=10.0))
+
+    def embed(sources, *_):
+        embedded.extend(sources)
+        return SimpleNamespace(facts=facts if sources else SimpleNamespace(engine=None))
+
+    whole = SimpleNamespace(is_whole=lambda: True)
+    monkeypatch.setattr(choosing, "find_source", lambda name: name)
+    monkeypatch.setattr(choosing, "graph_file", lambda *_: whole)
+    monkeypatch.setattr(choosing, "open_backbone", lambda *_: SimpleNamespace(name="other"))
+    monkeypatch.setattr(choosing, "graph_of", lambda _: "graph")
+    monkeypatch.setattr(choosing, "embed", embed)
+    return embedded
+
+
+@pytest.mark.parametrize(
+    ("known", "room", "tried"), [(0, 12.0, True), (0, 5.0, False), (32, 5.0, False), (N, 3.0, True)]
+)
+def test_only_what_the_cache_does_not_know_takes_time(measured, monkeypatch, known, room, tried):
+    """Also when the first pictures are known from an earlier, shorter look: their speed says nothing then."""
+    monkeypatch.setattr(choosing, "not_cached", lambda sources, *_: list(range(known, len(sources))))
+    why, backbone = choosing._affordable(ground_of(vectors(0.4, 1)), "other", np.arange(N), room)
+    assert (backbone is not None) == tried and ("would take" in why) != tried
+    assert measured == list(range(known, min(known + choosing.FEW, N)))
+
+
+def test_its_heads_take_as_long_as_the_first_ones_did():
+    ground = ground_of(vectors(0.4, 1))
+    took = sum(ground.found.seconds.values())
+    assert choosing._heads_take(ground, np.arange(N), ground.found) == took > 0
+    assert choosing._heads_take(ground, np.arange(N // 2), None) == pytest.approx(took)  # both on the subset
+
+
+def test_no_room_is_left_when_the_heads_alone_take_too_long(other, monkeypatch):
+    rooms: list[float] = []
+
+    def affordable(ground, name, rows, room):
+        rooms.append(room)
+        return "too long", None
+
+    monkeypatch.setattr(choosing, "_affordable", affordable)
+    monkeypatch.setattr(choosing, "_heads_take", lambda *_: 50.0)
+    first = ground_of(vectors(0.4, 1))
+    ground, (tried,) = choosing.choose_backbone(first, 300.0, Silent())
+    assert ground is first and tried.status == "not tried" and rooms[0] < 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from headstart.embedding.cache import EmbeddingCache
 from headstart.embedding.columns import Columns, empty_columns
 from headstart.embedding.squares import Squares
 from headstart.embedding.upkeep import cache_limit, evict
-from headstart.embedding.work import Work
+from headstart.embedding.work import Work, content_key
 from headstart.engine.engine import EngineFacts
 from headstart.engine.stream import StreamTimes
-from headstart.images.open import Source
+from headstart.images.open import BadImageError, Source, read_bytes
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,18 @@ def embed(sources: Sequence[Source], backbone: Backbone, options: EmbedOptions =
     cached = sum(error is None for error in work.errors) - work.computed
     facts = EmbedFacts(work.engine_facts, work.computed, cached, work.times, (*backbone.notes, *notes))
     return _result(work, backbone, facts)
+
+
+def not_cached(sources: Sequence[Source], backbone: Backbone, folder: Path) -> list[int]:
+    """Which of `sources` an `embed` with this cache would have to compute; every file is read, none decoded."""
+    cache = EmbeddingCache(folder, space_key(backbone), backbone.depths)
+    missing = []
+    for i, source in enumerate(sources):
+        with suppress(BadImageError):  # what cannot be read is not computed either
+            data = source if isinstance(source, (bytes, np.ndarray)) else read_bytes(source)
+            if content_key(data) not in cache:
+                missing.append(i)
+    return missing
 
 
 def space_key(backbone: Backbone) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,8 @@ class Work:
     def _load(self, is_known: Callable[[bytes], bool], row: int) -> Picture | None:
         """In a decode thread: read once, hash, and decode the same bytes unless they are known."""
         source = self._sources[row]
-        if isinstance(source, np.ndarray):
-            head = f"array {source.dtype.str} {source.shape} ".encode()
-            key = hashlib.sha256(head + source.tobytes()).digest()
-        else:
-            source = source if isinstance(source, bytes) else read_bytes(source)
-            key = hashlib.sha256(source).digest()
-        self.keys[row] = key
+        source = source if isinstance(source, (bytes, np.ndarray)) else read_bytes(source)
+        self.keys[row] = key = content_key(source)
         if is_known(key):
             self.cached[row] = True
             return None
@@ -104,6 +100,14 @@ class Work:
         if self._engine is None:
             self._engine, self.engine_facts = fastest_engine(self._backbone, self._device)
         return self._engine
+
+
+def content_key(source: bytes | NDArray[Any]) -> bytes:
+    """By what the cache knows a picture, 32 bytes: a hash of the file's bytes, or of an array's kind and numbers."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()
+    head = f"array {source.dtype.str} {source.shape} ".encode()
+    return hashlib.sha256(head + source.tobytes()).digest()
 
 
 def _sum(a: StreamTimes, b: StreamTimes) -> StreamTimes:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.backbone.backbone import Backbone
 from headstart.embedding import work
-from headstart.embedding.embed import Embeddings, EmbedOptions, embed
+from headstart.embedding.embed import Embeddings, EmbedOptions, embed, not_cached
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.images.load import load_image
 
@@ -189,3 +189,15 @@ def test_not_finite_numbers_are_computed_once_more_then_listed(
     assert always.errors.count(None) == 8 and not always.vectors[3][5].any()
     unsteady(0)  # nothing that is not finite was kept in the cache
     same(once, embed(sources, lite0, options))
+
+
+def test_what_the_cache_lacks_is_known_without_decoding(
+    lite0: Backbone, files: list[Path], tmp_path: Path, decoded: list[int]
+) -> None:
+    sources = [*files[:6], files[6].read_bytes(), np.zeros((40, 40, 3), np.uint8), tmp_path / "absent.jpg"]
+    assert not_cached(sources, lite0, tmp_path) == list(range(8))
+    embed([*sources[1:4], *sources[6:8]], lite0, EmbedOptions(cache=tmp_path))
+    before = len(decoded)
+    assert not_cached(sources, lite0, tmp_path) == [0, 4, 5]
+    assert len(decoded) == before
+    assert embed([], lite0, EmbedOptions(cache=tmp_path)).facts.engine is None
