@@ -64,7 +64,7 @@ def peers(grid, a):
         kept = unit(draw, train, rate, seed)
         if kept.read(grid.work):
             continue
-        if grid.too_late(2 * deciding_train.EPOCHS * len(draw.train) / 14 + len(draw.test) / 30):
+        if grid.too_late(deciding_train.EPOCHS * len(draw.train) / 14 + len(draw.test) / 30):
             print("the time is up; what is finished is kept, call again to go on", flush=True)
             return False
         out = grid.work / "plain.json"

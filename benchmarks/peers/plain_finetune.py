@@ -49,6 +49,7 @@ def fine_tune(model, parts, loader, a):
     model.eval()  # BatchNorm keeps its statistics: with few pictures new ones are worse
     for _ in range(a.epochs):
         for pixels, labels in loader:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
             loss = torch.nn.functional.cross_entropy(model(pixels), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -58,7 +59,8 @@ def fine_tune(model, parts, loader, a):
 
 @torch.inference_mode()
 def predicted(model, loader):
-    return np.concatenate([model(pixels).argmax(1).numpy() for pixels, _ in loader])
+    batches = (pixels.contiguous(memory_format=torch.channels_last) for pixels, _ in loader)
+    return np.concatenate([model(pixels).argmax(1).numpy() for pixels in batches])
 
 
 def main():
@@ -73,6 +75,7 @@ def main():
     rows = [list(csv.DictReader(file.open(encoding="utf-8", errors="surrogateescape"))) for file in a.files[:2]]
     classes = sorted({row["label"] for row in rows[0]})
     model = timm.create_model("tf_efficientnet_lite0.in1k", pretrained=True, num_classes=len(classes))
+    model = model.to(memory_format=torch.channels_last)  # up to three times as fast on a processor
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     train, test = (Pictures(part, classes, transform, mirrored=k == 0) for k, part in enumerate(rows))
     fine_tune(model, trained_parts(model, a.train), DataLoader(train, 32, shuffle=True), a)
