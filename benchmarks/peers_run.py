@@ -14,6 +14,7 @@ pieces of an hour; `--estimate` says what is left.
 import json
 import os
 import time
+from pathlib import Path
 
 import peers_environments
 import peers_runs
@@ -51,6 +52,7 @@ def parsed():
     parser.add_argument("--cores", type=int, default=2, help="for everyone [%(default)s]")
     parser.add_argument("--minutes", type=float, help="start nothing that will not be over after so many minutes")
     parser.add_argument("--prepare", action="store_true", help="build the environments, check the weights, stop")
+    parser.add_argument("--from", dest="earlier", type=Path, metavar="RECORD.json", help="its runs count as made here")
     parser.add_argument("--retry", action="store_true", help="run again what failed")
     parser.add_argument(
         "--any-code", action="store_true", help="runs of other code count where this code's are missing"
@@ -85,6 +87,8 @@ class Plan:
         chosen = [s for s in wanted if not a.only or wanted[s] in a.only]
         self.pictures = {s: peers_sets.open_set(a.sets, *s, self.work) for s in chosen}
         self.notes = Notes()
+        if a.earlier:
+            peers_runs.put_back(a.earlier, self.pictures.values(), self.work)
         prepared = json.loads(self._prepared.read_text("utf-8")) if self._prepared.is_file() else {}
         self.missing, self.weights = prepared.get("missing", {}), prepared.get("weights", {})
 

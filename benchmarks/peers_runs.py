@@ -75,6 +75,17 @@ class Unit:
                        for k in shown if entry.get(k) is not None), flush=True)  # fmt: skip
 
 
+def put_back(file, sets, work):
+    """The runs of a record as files in the work folder, for the `sets` whose pictures are the same in number."""
+    for run in json.loads(file.read_text("utf-8"))["runs"]:
+        for pictures in sets:
+            if (pictures.name, len(pictures.train), len(pictures.test)) == (run["set"], run["train"], run["test"]):
+                kept = work / "runs" / pictures.name
+                kept.mkdir(parents=True, exist_ok=True)
+                name = f"{run['tool']}-r{run['round']}-{pictures.digest}-{run['code']}.json"
+                (kept / name).write_text(json.dumps(run) + "\n", "utf-8")
+
+
 def code_of(tool):
     """Hash of what decides a tool's result."""
     found = TOOLS[tool]
