@@ -103,10 +103,9 @@ def inspect(ground: Ground, answer: Answer, seconds_left: float) -> Inspected:
         skipped.append(
             "whether the background gives classes away was not looked at: too few pictures, or too little time"
         )
-    embeddings, learn = ground.material.embeddings, ground.material.learn
     return Inspected(
         odd=_odd(ground, answer, seen.blur),
-        blank=tuple(int(i) for i in np.flatnonzero(is_blank(embeddings.thumbnails[learn]))),
+        blank=tuple(int(i) for i in np.flatnonzero(is_blank(ground.material.thumbnails))),
         frame=frame,
         skipped=tuple(skipped),
         seconds=time.perf_counter() - started,
@@ -202,8 +201,8 @@ def _odd(ground: Ground, answer: Answer, blurs: dict[int, float]) -> tuple[Oddit
     material, n = ground.material, len(ground.material.learn)
     wrong = answer.logits.argmax(axis=1) != material.labels
     whole = Outcome(wrong, answer.judged, material.labels)
-    embeddings, learn = material.embeddings, material.learn
-    found = [(trait, whole) for trait in light_and_size(embeddings.thumbnails[learn], embeddings.sizes[learn])]
+    sizes = material.embeddings.sizes[material.learn]
+    found = [(trait, whole) for trait in light_and_size(material.thumbnails, sizes)]
     if blurs:
         values = np.full(n, np.nan)
         values[list(blurs)] = list(blurs.values())

@@ -48,6 +48,11 @@ class Material:
         """Names of the pictures to learn from."""
         return tuple(self.samples.names[i] for i in self.learn)
 
+    @property
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """Small grey copies of the pictures to learn from, uint8 `(n, 32, 32)`."""
+        return _rows(self.embeddings.thumbnails, self.learn)
+
     def bad_rows(self) -> list[tuple[str, str]]:
         """(name, reason) of every picture that is left out of training and test."""
         rows = [(self.samples.names[i], self.embeddings.errors[i] or "") for i in self.bad]

@@ -16,7 +16,17 @@ from pathlib import Path
 import headstart
 
 ROOT = Path(headstart.__file__).parent
-EVERYWHERE = {"errors", "config", "predictions", "cache_folder", "progress", "profile", "interrupts", "headstart"}
+EVERYWHERE = {
+    "errors",
+    "config",
+    "predictions",
+    "cache_folder",
+    "progress",
+    "profile",
+    "interrupts",
+    "heap",
+    "headstart",
+}
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",
@@ -26,7 +36,7 @@ STORY = {
 FACES = {"api", "cli", "estimator", "serving", "exporting"}
 MAY_IMPORT = {
     "errors": set(), "config": set(), "predictions": set(), "cache_folder": set(), "progress": set(), "clock": set(),
-    "profile": set(), "interrupts": set(), "leaving": set(),
+    "profile": set(), "interrupts": set(), "leaving": set(), "heap": set(),
     "images": set(), "artefact": set(), "run": set(), "rules": set(), "evaluation": set(),
     "head": {"evaluation"},  # its estimator chooses the penalty by log-loss
     "data": {"images"},
