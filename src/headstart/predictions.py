@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +78,21 @@ class Predictions:
             )
 
     def confidence(self, temperature: float = 1.0) -> NDArray[np.float64]:
-        """Calibrated probability of the predicted class of every row, `(n,)`."""
-        return probability_of(self.logits, self.chosen, temperature)
+        """Calibrated probability of the predicted class of every row, `(n,)`; computed once per temperature."""
+        if temperature not in self._confidences:
+            self._confidences[temperature] = probability_of(self.logits, self.chosen, temperature)
+        return self._confidences[temperature]
 
-    @property
+    @cached_property
+    def _confidences(self) -> dict[float, NDArray[np.float64]]:
+        return {}
+
+    @cached_property
     def chosen(self) -> IntArray:
         """The predicted class of every row, `(n,)`."""
         return np.asarray(self.logits.argmax(axis=1))
 
-    @property
+    @cached_property
     def correct(self) -> NDArray[np.bool_]:
         """Whether the predicted class is the true one, `(n,)`."""
         return np.asarray(self.chosen == self.labels)
