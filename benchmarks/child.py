@@ -23,7 +23,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 @dataclass(frozen=True)
 class Finished:
     """`peak_mb`: the largest process of the tree (kernel's figure). `tree_mb`: the whole tree, sampled, shared pages
-    counted once per process. `foreign`: share of all cores used by others while it ran."""
+    counted once per process; `whole_mb`: each counted once (what the machine has to have), None where the system does
+    not tell. `foreign`: share of all cores used by others while it ran."""
 
     code: int
     wall: float
@@ -34,11 +35,12 @@ class Finished:
     stdout: str
     stderr: str
     samples: tuple = ()  # (seconds since start, MB of the tree)
+    whole_mb: float | None = None
 
     def figures(self):
         """What a record keeps."""
         kept = asdict(self)
-        return {k: kept[k] for k in ("wall", "cpu", "peak_mb", "tree_mb", "foreign")}
+        return {k: kept[k] for k in ("wall", "cpu", "peak_mb", "tree_mb", "whole_mb", "foreign")}
 
 
 def environment(home, cache=None, **more):
@@ -60,13 +62,14 @@ def run(command, env=None, timeout=1800.0, check=True):
         busy, own, start = quiet.busy_seconds(), time.process_time(), time.monotonic()
         process = subprocess.Popen([str(c) for c in command], env=env, stdout=out, stderr=err, start_new_session=True)
         sampler = Sampler(process.pid, every=0.25)
+        whole = Sampler(process.pid, every=1.0, measure=whole_mb)
         killer = threading.Timer(timeout, kill, [process])
         killer.start()
         _, status, used = os.wait4(process.pid, 0)
         wall = time.monotonic() - start
         killer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
-        samples = sampler.stop()
+        samples, wholes = sampler.stop(), whole.stop()
         cpu = used.ru_utime + used.ru_stime
         foreign = None
         if busy is not None:
@@ -77,7 +80,8 @@ def run(command, env=None, timeout=1800.0, check=True):
         raise SystemExit(f"{' '.join(map(str, command))}\nended with {process.returncode}:\n{texts[1][-2000:]}")
     peak = used.ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
     tree = max([m for _, m in samples], default=0.0)
-    return Finished(process.returncode, wall, cpu, peak, tree, foreign, *texts, tuple(samples))
+    largest = max([m for _, m in wholes], default=None)
+    return Finished(process.returncode, wall, cpu, peak, tree, foreign, *texts, tuple(samples), largest)
 
 
 def kill(process):
@@ -87,10 +91,13 @@ def kill(process):
 
 
 class Sampler:
-    """Resident memory of a process and its descendants, in MB, every so many seconds: [(seconds since start, MB)]."""
+    """Memory of a process and its descendants, in MB, every so many seconds: [(seconds since start, MB)].
 
-    def __init__(self, pid, every):
-        self._pid, self._every, self._samples = pid, every, []
+    Looking takes a hundredth of a core at most: after a look that took long the next one is later.
+    """
+
+    def __init__(self, pid, every, measure=None):
+        self._pid, self._every, self._measure, self._samples = pid, every, measure or tree_mb, []
         self._end, self._start = threading.Event(), time.monotonic()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -102,22 +109,33 @@ class Sampler:
         return self._samples
 
     def _watch(self):
-        while not self._end.wait(self._every):
-            if memory := tree_mb(self._pid):
+        took = 0.0
+        while not self._end.wait(max(self._every, 100 * took)):
+            began = time.thread_time()
+            if memory := self._measure(self._pid):
                 self._samples.append((time.monotonic() - self._start, memory))
+            took = time.thread_time() - began
 
 
 def tree_mb(pid):
     """Resident memory now of `pid` and its descendants, MB; 0 when it is gone (or without /proc)."""
-    total, queue = 0, [str(pid)]
+    return sum(int(text.split()[1]) * PAGE for text in of_tree(pid, "statm")) / 2**20
+
+
+def whole_mb(pid):
+    """Memory now of `pid` and its descendants together, MB, pages that they share counted once; 0 as above."""
+    texts = of_tree(pid, "smaps_rollup")
+    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("Pss:")) / 2**10
+
+
+def of_tree(pid, name):
+    """The text of /proc/PID/`name` of a process and of each of its descendants, as far as they are still there."""
+    queue = [str(pid)]
     while queue:
         folder = Path("/proc") / queue.pop()
-        try:
-            total += int((folder / "statm").read_text().split()[1]) * PAGE
+        with contextlib.suppress(OSError):
+            yield (folder / name).read_text()
             queue += [c for task in (folder / "task").iterdir() for c in (task / "children").read_text().split()]
-        except (OSError, IndexError):
-            continue
-    return total / 2**20
 
 
 def own_cpu():
