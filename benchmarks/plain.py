@@ -4,7 +4,7 @@
 
 On the "full" cells of the decision grid (at most 600 training pictures, everything else is test): for every amount of
 training, headstart's candidate (the results of deciding.py, made here where they are missing) beside
-peers/plain_finetune.py (the same tensors, pictures, epochs and test) at two usual learning rates. Both sides are given
+peers/plain_finetune.py (the same tensors, pictures, epochs and test) at two or three usual learning rates. Both sides are given
 the rate that does best on the test pictures. Does not mind other load. Some two hours, in pieces.
 """
 
@@ -21,7 +21,8 @@ import record
 from deciding_entries import Unit, key_of, right_of
 
 SETS = ("elpv", "mnist5k", "emoji_subgroup")
-RATES = {"last-1": (3e-4, 1e-3), "last-2": (3e-4, 1e-3), "last-3": (3e-4, 1e-3), "all": (1e-4, 1e-3)}
+USUAL = (1e-4, 3e-4, 1e-3)  # the largest breaks what was learned when more than a stage is trained
+RATES = {"last-1": (3e-4, 1e-3), "last-2": USUAL, "last-3": USUAL, "all": (1e-4, 1e-3)}
 PEER = record.HERE / "peers" / "plain_finetune.py"
 NOISE = 2.0  # paired standard errors
 
