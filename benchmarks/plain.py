@@ -4,8 +4,8 @@
 
 On the "full" cells of the decision grid (at most 600 training pictures, everything else is test): for every amount of
 training, headstart's candidate (the results of deciding.py, made here where they are missing) beside
-peers/plain_finetune.py (the same tensors, pictures, epochs and test) at two or three usual learning rates. Both sides are given
-the rate that does best on the test pictures. Does not mind other load. Some two hours, in pieces.
+peers/plain_finetune.py (the same tensors, pictures, epochs and test) at two or three usual learning rates. Both sides
+are given the rate that does best on the test pictures. Does not mind other load. An hour for one seed, in pieces.
 """
 
 import argparse
