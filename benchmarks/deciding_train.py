@@ -238,11 +238,11 @@ class Lessons:
         from headstart import rules
         from headstart.finetune.loop import DivergedError, Lesson
         from headstart.finetune.loop import train as run
-        from headstart.finetune.memory import keep_memory
         from headstart.finetune.precision import precisions
         from headstart.finetune.schedule import Recipe
         from headstart.finetune.tail import Tail
         from headstart.finetune.together import PIXELS
+        from headstart.heap import keep_memory
 
         labels, depths = np.asarray(self.ready.material.labels), self.start.candidate.depths
         learned, rows = self.learned, np.arange(len(labels))

@@ -79,7 +79,7 @@ def peers(grid, a):
 def summarise(grid, a):
     """One row per set and amount: mean of seeds, the better rate of each side, the paired difference."""
     kept = record.Record("plain", "Candidates beside a plain PyTorch fine-tune of the same depth and epochs", a)
-    rows, summary = [], {}
+    rows, by_rate, summary = [], [], {}
     for cell, draws in grid.draws.items():
         for train, rates in RATES.items():
             names = [c for c, (t, _) in deciding_train.TRAINED.items() if t == train]
@@ -87,6 +87,7 @@ def summarise(grid, a):
             theirs = {f"{r:g}": shares(unit(draws[0], train, r, s).read(grid.work) for s in a.seeds) for r in rates}
             mine, other = (max(side, key=lambda k: side[k].mean()) for side in (ours, theirs))
             gain, se = paired.difference(ours[mine], theirs[other])
+            by_rate += [(cell, train, rate, f"{100 * right.mean():.1f}") for rate, right in theirs.items()]
             kept.target(
                 f"{cell}, {train}: points above the plain loop, in standard errors",
                 gain / se if se else 0.0,
@@ -97,7 +98,9 @@ def summarise(grid, a):
             summary[f"{cell} {train}"] = {"ours": mine, "theirs": other, "gain": gain, "se": se}
     header = ("cell", "amount", "headstart's rate", "plain rate", "headstart, %", "plain, %", "difference, points")
     kept.note(f"plain code: {code_lines()} lines; {deciding_train.EPOCHS} epochs, mean of seeds {a.seeds}")
-    kept.finish({c: len(d[0].test) for c, d in grid.draws.items()}, summary, [("Per set and amount", header, rows)])
+    tables = [("Per set and amount", header, rows)]
+    tables.append(("The plain loop at every rate", ("cell", "amount", "rate", "top-1, %"), by_rate))
+    kept.finish({c: len(d[0].test) for c, d in grid.draws.items()}, summary, tables)
 
 
 def shares(entries):

@@ -2,7 +2,7 @@
 
     python benchmarks/training_steps.py left|kept [SHARE]
 
-"kept": with finetune.memory.keep_memory, which cannot be undone, hence a process of its own. SHARE scales how many
+"kept": with heap.keep_memory, which cannot be undone, hence a process of its own. SHARE scales how many
 batches a case takes. Every case first runs once unmeasured.
 """
 
@@ -22,11 +22,11 @@ from headstart.backbone.folding import folded
 from headstart.engine.openvino import OpenVinoEngine
 from headstart.finetune.depthwise import Depthwise, replaceable
 from headstart.finetune.loop import Lesson, autocast, train
-from headstart.finetune.memory import keep_memory
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail, cut_of
 from headstart.finetune.trainable import trainable
 from headstart.head.linear import LinearHead
+from headstart.heap import keep_memory
 
 CLASSES, DISTINCT = 10, 64
 STEPS = {"last-1": 12, "last-2": 5, "last-3": 3, "last-4": 2}  # a measurement of last-1 would be 20 ms; 1 elsewhere

@@ -17,16 +17,8 @@ import headstart
 
 ROOT = Path(headstart.__file__).parent
 EVERYWHERE = {
-    "errors",
-    "config",
-    "predictions",
-    "cache_folder",
-    "progress",
-    "profile",
-    "interrupts",
-    "heap",
-    "headstart",
-}
+    "errors", "config", "predictions", "cache_folder", "progress", "profile", "interrupts", "heap", "headstart",
+}  # fmt: skip
 # The story of fit and its chapters: they may use everything below, and each other.
 STORY = {
     "pipeline", "looking", "material", "answer", "finish", "nearness", "choosing", "planning", "training", "racing",

@@ -71,7 +71,7 @@ def test_all_rows_are_not_copied() -> None:
 
 
 def test_confidences_are_worked_out_once_per_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four figures of a result ask for them; with a hundred thousand pictures of 1,000 classes each took a second."""
+    """Four figures of a result ask for them, over all classes of all pictures."""
     logits, labels = drawn()
     made = Predictions(logits, labels, tuple("abcdef" * 100), tuple("1234567"))
     asked: list[float] = []

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 from headstart.finetune.room import memory_room
+from headstart.heap import keep_memory
 
 ROOM_TO_KEEP = 3 * 2**29  # a quarter of 6 GiB: kept memory is fragmented, and a laptop may have little
-_MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of glibc's mallopt
-_KEEP = 2**30
 SPINS = 2000
-
-
-def keep_memory() -> bool:
-    """Make glibc keep up to 1 GiB of freed memory; False where there is no glibc.
-
-    Training everything ran at 74 instead of 49 pictures a second (`benchmarks/training_speed.py`). It is for the whole
-    process and for good, so called only when the whole network is trained.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        return bool(libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, _KEEP))
-    except (OSError, AttributeError):
-        return False
 
 
 def keep_memory_if_roomy() -> None:

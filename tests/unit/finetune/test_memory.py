@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from headstart.finetune.memory import keep_memory
+from headstart.heap import keep_memory
 
 # 10 allocations of 64 MB: page faults when each is given back to the system and asked for anew, none when kept
 FAULTS = """
 import resource, sys
 import numpy as np
-from headstart.finetune.memory import keep_memory
+from headstart.heap import keep_memory
 kept = sys.argv[1] == "keep" and keep_memory()
 np.ones(2**23)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
