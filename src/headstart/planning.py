@@ -14,6 +14,7 @@ from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.scan import scan
+from headstart.heap import give_back
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.plan import AmountCost, PlanFacts, epochs_in_time, plan
 from headstart.howmuch.similarity import Similarity
@@ -128,13 +129,14 @@ def measured_costs(
         some = [sources[i] for i in np.linspace(0, len(sources) - 1, min(MEASURED, len(sources))).astype(int)]
         front = [max(c for c in cuts.values())] if max(cuts.values()) > 0 else []
         prefix = measure_prefix(some, ground.backbone, front, trainer.views)
+        give_back()
         shapes = _shapes(trainer, sorted({c for c in cuts.values() if c}), allowance.in_steps)
     began = time.perf_counter()
     trainer.heads.of((0, int(np.unique(ground.split.folds[0][ground.split.folds[0] >= 0])[0])))
     setup = time.perf_counter() - began
     n = len(ground.material.learn)
     deepest = ""  # the amount with the deepest cut measured so far
-    for amount in sorted(cuts, key=lambda a: (a in DEAR, -cuts[a])):
+    for amount in sorted(cuts, key=lambda a: (a in DEAR, a != "all", -cuts[a])):
         once = prefix.seconds(n, front if cuts[amount] else [0], len(trainer.views))
         if amount in DEAR and deepest and not allowance.in_steps:
             # what is faster for the last stages is faster for everything
@@ -145,14 +147,15 @@ def measured_costs(
             if 2 * n * trainer.epochs * guess.train_seconds > allowance.left():  # one fold and the final training
                 trainer.precision[amount], found[amount] = shapes.precisions[0], guess
                 continue
-        if amount == "all" and "norms" in found:  # the same passes, norms a fifth slower at most
-            trainer.precision[amount], found[amount] = trainer.precision["norms"], found["norms"]
+        if amount == "norms" and "all" in found:  # as fast, and measuring it takes half as much memory again
+            trainer.precision[amount], found[amount] = trainer.precision["all"], found["all"]
             continue
         try:
             cost = measure_training(trainer.network, amount, ground.start.depths, shapes, ground.n_classes)
         except (MemoryError, RuntimeError):
             trainer.say(f"not enough memory to train {amount}")
             continue
+        give_back()  # what the next, deeper amount takes would come on top of it
         trainer.precision[amount] = cost.precision
         found[amount] = AmountCost(cost.train, cost.judge, setup, once)
         deepest = amount if amount not in DEAR else deepest

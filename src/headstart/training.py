@@ -17,6 +17,7 @@ from headstart.engine.choose import usable_accelerator
 from headstart.finetune.together import PIXELS, cuts_together
 from headstart.head.layered import LayeredHead
 from headstart.head.linear import LinearHead
+from headstart.heap import give_back
 from headstart.howmuch.arm import Arm, FoldResult
 from headstart.howmuch.candidates import Candidate, evened
 from headstart.howmuch.probe import Probe
@@ -143,6 +144,7 @@ class Trainer:
             self._views = draw_views(1, (), self.ground.seed, "none")  # extra layers only: they learn from vectors
         if self._views is None:
             self.flips = self._probed_flips()
+            give_back()
             kept = [verdict.flip for verdict in self.flips if verdict.kept]
             self._views = draw_views(1 + len(kept), kept, self.ground.seed, "none")
         return self._views
@@ -156,6 +158,7 @@ class Trainer:
             if arm.train == "extra":
                 return self._layers_unit(arm, rows, held)
             recipe = self.recipe(arm, len(rows))
+            give_back()  # of the arm before, which had other shapes
             training = self._training(arm, (repeat, fold), (rows, held), recipe)
             course = training.further(recipe.epochs)
             if arm.train in self.keep:
@@ -228,6 +231,7 @@ class Trainer:
             cuts = cuts_together(cut, len(self.ground.backbone.depths))
             options = CutOptions(head_depths=self.ground.start.depths)
             cache = build_cut_cache(self.ground.sources, self.ground.backbone, cuts, self.views, options)
+            give_back()
             for note in cache.notes:
                 self.say(note)
             for made in cache.cuts:

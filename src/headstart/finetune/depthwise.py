@@ -6,7 +6,7 @@ of `benchmarks/training_speed.py` this one is worth a factor of 1.5 for everythi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +37,11 @@ class Depthwise(nn.Conv2d):  # type: ignore[misc]
             kind = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
         stride = self.stride[0]
-        if self.same:
-            x = functional.pad(x, same_padding(x, weight.shape[2], stride))
+        edges = same_padding(x, weight.shape[2], stride) if self.same else None
         if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-            found: Tensor = _Convolution.apply(x, weight, bias, stride, self.pad)
+            found: Tensor = _Convolution.apply(x, weight, bias, _Place(stride, self.pad, edges))
             return found
-        return functional.conv2d(x, weight, bias, stride, self.pad, 1, len(weight))
+        return functional.conv2d(_padded(x, edges), weight, bias, stride, self.pad, 1, len(weight))
 
 
 def replaceable(conv: nn.Module) -> bool:
@@ -58,25 +57,44 @@ def replaceable(conv: nn.Module) -> bool:
     return conv.out_channels == conv.in_channels and conv.weight.device.type == "cpu" and plain and padded
 
 
+class _Place(NamedTuple):
+    """Where a kernel is put. `edges`: zeros (left, right, top, bottom) around the input, beside those of `padding`."""
+
+    stride: int
+    padding: int
+    edges: list[int] | None
+
+
 class _Convolution(torch.autograd.Function):  # type: ignore[misc]
+    """`edges` are put on anew in the backward pass: the input as it came is remembered by the layer before anyway."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, place: _Place) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return functional.conv2d(x, weight, bias, stride, padding, 1, len(weight))
+        ctx.place = place
+        padded = _padded(x, place.edges)
+        return functional.conv2d(padded, weight, bias, place.stride, place.padding, 1, len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=_LAST)
+        (stride, padding, edges), (height, width) = ctx.place, x.shape[2:]
+        gradient, x = gradient.contiguous(memory_format=_LAST), _padded(x, edges)
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        of_x = _of_input(x, weight, gradient, stride, padding) if wants_x else None
+        if of_x is not None and edges is not None:
+            left, _, top, _ = edges
+            of_x = of_x[:, :, top : top + height, left : left + width].contiguous(memory_format=_LAST)
         return (
-            _of_input(x, weight, gradient, ctx.stride, ctx.padding) if wants_x else None,
-            _of_weight(x, weight, gradient, ctx.stride, ctx.padding) if wants_weight else None,
+            of_x,
+            _of_weight(x, weight, gradient, stride, padding) if wants_weight else None,
             gradient.sum((0, 2, 3)) if wants_bias else None,
             None,
-            None,
         )
+
+
+def _padded(x: Tensor, edges: list[int] | None) -> Tensor:
+    return x if edges is None else functional.pad(x, edges)
 
 
 def _of_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:

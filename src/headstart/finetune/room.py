@@ -11,7 +11,8 @@ from pathlib import Path
 from headstart.finetune.together import PIXELS
 
 MOST_BYTES = 2 << 30
-KEPT_IN_MEMORY = 256 << 20  # what is beyond goes to a file where the disk has room
+# What is beyond goes to a file where the disk has room; the system keeps it in memory too, but only while it has any.
+KEPT_IN_MEMORY = 32 << 20
 _MEMORY_SHARE = 0.25  # of what is available: training needs its own
 _UNKNOWN_MEMORY = 4 << 30
 DISK_SPARE = 1 << 30  # bytes that stay free on the disk
@@ -47,7 +48,7 @@ class Room:
 def share_room(n: int, views: int, shapes: Mapping[int, CutShape], memory: int, disk: int) -> Room:
     """Fit the cuts of `shapes` into `memory` bytes and `disk` bytes.
 
-    More than 256 MiB go to files, the largest first. Where the disk has no room for that, the largest in memory lose
+    More than 32 MiB go to files, the largest first. Where the disk has no room for that, the largest in memory lose
     views, then go to the disk with their first view, then are dropped. What that leaves free gives views back to the
     smallest. Of pixels (cut 0) one view is enough: the others are made when they are read.
     """

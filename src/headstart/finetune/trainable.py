@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,31 @@ class _Relu6(nn.Module):  # type: ignore[misc]
     """In place; its backward is one pass where that of `clamp` is five: half of a training step was spent there."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.requires_grad:
+            found: Tensor = _Cut.apply(x)
+            return found
         return functional.hardtanh_(x, 0.0, 6.0)
+
+
+class _Cut(torch.autograd.Function):  # type: ignore[misc]
+    """`hardtanh_` from 0 to 6 that remembers its output, which the next layer remembers anyway.
+
+    Torch's own remembers a copy of its input: 106 of 309 MB for eight pictures through all of EfficientNet-Lite1
+    in bf16 (by hand).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        found = functional.hardtanh_(x, 0.0, 6.0)
+        ctx.save_for_backward(found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (found,) = ctx.saved_tensors
+        passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, found, 0.0, 6.0)
+        return passed
 
 
 def _replace(module: nn.Module, scaled: bool) -> None:

@@ -28,9 +28,9 @@ def test_of_pixels_one_view_is_kept() -> None:
 
 def test_what_is_large_goes_to_files_with_all_its_views_the_largest_first() -> None:
     shapes = {4: CutShape((MB, 10, 1)), 5: CutShape((MB, 5, 1)), 6: CutShape((MB, 1, 1))}
-    room = share_room(10, 3, shapes, memory=2048 * MB, disk=10**10)  # 600, 300, 60 MiB
+    room = share_room(5, 3, shapes, memory=2048 * MB, disk=10**10)  # 300, 150, 30 MiB
     assert dict(room.views) == {4: 3, 5: 3, 6: 3} and room.on_disk == {4, 5} and not room.dropped
-    room = share_room(10, 3, shapes, memory=2048 * MB, disk=500 * MB)  # the largest has no room there
+    room = share_room(5, 3, shapes, memory=2048 * MB, disk=250 * MB)  # the largest has no room there
     assert dict(room.views) == {4: 3, 5: 3, 6: 3} and not room.on_disk and not room.dropped
 
 
