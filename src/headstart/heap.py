@@ -16,7 +16,7 @@ _KEEP = 2**30
 def keep_memory() -> bool:
     """Make glibc keep up to 1 GiB of freed memory, until it is given back; False where there is no glibc.
 
-    Training everything ran at 74 instead of 49 pictures a second (`benchmarks/training_speed.py`). It is for the whole
+    Training everything ran at 52 instead of 47 pictures a second (`benchmarks/training_speed.py`). It is for the whole
     process and for good, so called only when the whole network is trained.
     """
     try:

@@ -1,7 +1,7 @@
 """Depthwise convolution whose backward pass is fast on CPUs.
 
 In bfloat16 torch's own is slow for the gradient of the input at stride 2 and of a 5 x 5 kernel's weights. In the record
-of `benchmarks/training_speed.py` this one is worth a factor of 1.5 for everything and 2.4 for the last two stages.
+of `benchmarks/training_speed.py` this one is worth a factor of 1.4 for everything and 2.1 for the last two stages.
 """
 
 from __future__ import annotations
