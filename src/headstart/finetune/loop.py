@@ -215,8 +215,8 @@ def trained_at_once(tail: Tail, batch: int) -> int:
     """Pictures of a `batch` that go through `tail` together; the gradients of its parts are summed.
 
     On the processor eight through a whole network: as fast as sixteen (bf16, 37 a second instead of 36, medians of two
-    processes each) with 397 instead of 650 MB above what was there; by fours 33 with 257 (by hand, two cores). From
-    scratch BatchNorm needs all.
+    processes each) with 397 instead of 650 MB above what was there; by fours 33 with 257 (by hand, two cores, when
+    ReLU6 remembered a copy of its input). From scratch BatchNorm needs all.
     """
     if tail.cut != PIXELS or tail.network.scratch or tail.device.type != "cpu":
         return batch
