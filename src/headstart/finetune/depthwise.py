@@ -6,6 +6,7 @@ of `benchmarks/training_speed.py` this one is worth a factor of 1.4 for everythi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -66,28 +67,28 @@ class _Place(NamedTuple):
 
 
 class _Convolution(torch.autograd.Function):  # type: ignore[misc]
-    """`edges` are put on anew in the backward pass: the input as it came is remembered by the layer before anyway."""
+    """`edges` are put on anew in the backward pass: the input as it came is remembered by the layer before anyway.
+
+    Of an input that only frozen weights see, the size is all that is remembered.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, place: _Place) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.place = place
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        ctx.place, ctx.size = place, x.shape[2:]
         padded = _padded(x, place.edges)
         return functional.conv2d(padded, weight, bias, place.stride, place.padding, 1, len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        (stride, padding, edges), (height, width) = ctx.place, x.shape[2:]
-        gradient, x = gradient.contiguous(memory_format=_LAST), _padded(x, edges)
+        (x, weight), place = ctx.saved_tensors, ctx.place
+        gradient = gradient.contiguous(memory_format=_LAST)
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        of_x = _of_input(x, weight, gradient, stride, padding) if wants_x else None
-        if of_x is not None and edges is not None:
-            left, _, top, _ = edges
-            of_x = of_x[:, :, top : top + height, left : left + width].contiguous(memory_format=_LAST)
         return (
-            of_x,
-            _of_weight(x, weight, gradient, stride, padding) if wants_weight else None,
+            _of_input(ctx.size, weight, gradient, place) if wants_x else None,
+            _of_weight(_padded(x, place.edges), weight, gradient, place.stride, place.padding)
+            if wants_weight
+            else None,
             gradient.sum((0, 2, 3)) if wants_bias else None,
             None,
         )
@@ -97,16 +98,23 @@ def _padded(x: Tensor, edges: list[int] | None) -> Tensor:
     return x if edges is None else functional.pad(x, edges)
 
 
-def _of_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:
-    """A convolution with the kernel turned by 180 degrees; at stride 2 zeros are put between the gradients first."""
-    kernel = weight.shape[2]
+def _of_input(size: Sequence[int], weight: Tensor, gradient: Tensor, place: _Place) -> Tensor:
+    """For an input of `size` (height, width): a convolution with the kernel turned by 180 degrees.
+
+    At stride 2 zeros are put between the gradients first.
+    """
+    kernel, stride, padding = weight.shape[2], place.stride, place.padding
+    left, right, top, bottom = place.edges or (0, 0, 0, 0)
     if stride > 1:
-        height, width = (n + 2 * padding - kernel + 1 for n in x.shape[2:])
-        spread = x.new_zeros((len(x), len(weight), height, width), dtype=gradient.dtype)
+        height, width = (n + 2 * padding - kernel + 1 for n in (size[0] + top + bottom, size[1] + left + right))
+        spread = gradient.new_zeros((len(gradient), len(weight), height, width))
         spread = spread.contiguous(memory_format=_LAST)
         spread[:, :, ::stride, ::stride] = gradient
         gradient = spread
-    return functional.conv2d(gradient, weight.flip(2, 3), None, 1, kernel - 1 - padding, 1, len(weight))
+    found = functional.conv2d(gradient, weight.flip(2, 3), None, 1, kernel - 1 - padding, 1, len(weight))
+    if place.edges is None:
+        return found
+    return found[:, :, top : top + size[0], left : left + size[1]].contiguous(memory_format=_LAST)
 
 
 def _of_weight(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:

@@ -34,7 +34,7 @@ class Recipe:
     seed: int = 0
 
 
-VERSION = "recipe-2"  # part of a race's fingerprint: units of another recipe are not read back
+VERSION = "recipe-3"  # part of a race's fingerprint: units of another recipe are not read back
 
 
 def full_rates(tail: Tail, recipe: Recipe) -> list[tuple[nn.Parameter, float]]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headstart.backbone.folding import Clamp, folded
 from headstart.backbone.network import Network
 from headstart.finetune.depthwise import Depthwise, replaceable
+from headstart.finetune.sparing import Relu6, Scaled
 
 _PLAIN = ("Conv2d", "Conv2dSame")  # others change their weights on the way
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
@@ -53,58 +52,10 @@ def can_start_again(network: Network) -> bool:
     return all(isinstance(module, known) for module in owners)
 
 
-class Scaled(nn.Module):  # type: ignore[misc]
-    """A convolution whose weights stay, times a trained `factor` per channel, with a trained bias."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
-        self.factor = nn.Parameter(torch.ones(len(conv.weight), 1, 1, 1))
-        conv.bias = None
-        self.__dict__["_conv"] = conv  # not as a child: the weights keep their names
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the convolution; the factor multiplies its output, which spares the gradient of the weights."""
-        y: Tensor = self._conv(x)
-        factor, bias = (p.view(1, -1, 1, 1).to(y.dtype) for p in (self.factor, self.bias))
-        return torch.addcmul(bias, y, factor)
-
-
-class _Relu6(nn.Module):  # type: ignore[misc]
-    """In place; its backward is one pass where that of `clamp` is five: half of a training step was spent there."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
-            found: Tensor = _Cut.apply(x)
-            return found
-        return functional.hardtanh_(x, 0.0, 6.0)
-
-
-class _Cut(torch.autograd.Function):  # type: ignore[misc]
-    """`hardtanh_` from 0 to 6 that remembers its output, which the next layer remembers anyway.
-
-    Torch's own remembers a copy of its input: 106 of 309 MB for eight pictures through all of EfficientNet-Lite1
-    in bf16 (by hand).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        found = functional.hardtanh_(x, 0.0, 6.0)
-        ctx.save_for_backward(found)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (found,) = ctx.saved_tensors
-        passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, found, 0.0, 6.0)
-        return passed
-
-
 def _replace(module: nn.Module, scaled: bool) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, Clamp):
-            setattr(module, name, _Relu6())
+            setattr(module, name, Relu6())
         elif isinstance(child, nn.Conv2d):
             conv = Depthwise(child) if replaceable(child) else child
             fits = child.bias is not None and type(child).__name__ in _PLAIN

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from headstart.backbone.folding import folded
 from headstart.backbone.network import Network
 from headstart.finetune.depthwise import Depthwise
-from headstart.finetune.trainable import Scaled, _Relu6, tensors_of, trainable
+from headstart.finetune.sparing import Scaled
+from headstart.finetune.trainable import tensors_of, trainable
 from lessons import Maps
 
 
@@ -101,43 +101,3 @@ def test_scratch_keeps_the_scale_of_what_passes_through(network: Any, photo_maps
     with torch.no_grad():
         last = ours(torch.from_numpy(photo_maps.pixels[:4]))[-2]
     assert 0.1 < float(last.mean()) < 2
-
-
-def test_scaled_is_factor_times_convolution_plus_bias() -> None:
-    torch.manual_seed(0)
-    conv = nn.Conv2d(4, 6, 3)
-    x = torch.randn(2, 4, 5, 5)
-    plain = nn.functional.conv2d(x, conv.weight)
-    ours = Scaled(conv)
-    with torch.no_grad():
-        ours.factor.uniform_(0.5, 2)
-    expected = plain * ours.factor.view(1, -1, 1, 1) + ours.bias.view(1, -1, 1, 1)
-    torch.testing.assert_close(ours(x), expected)
-    assert {name for name, _ in ours.named_parameters()} == {"weight", "bias", "factor"}
-
-
-def test_relu6_passes_the_gradient_that_torch_passes() -> None:
-    """Also on the edges, 0 and 6, which its output alone cannot tell from what was cut."""
-    values = torch.tensor([-3.0, -0.0, 0.0, 1e-6, 2.5, 6.0, 7.0])
-    ours, torchs = (values.clone().requires_grad_() for _ in range(2))
-    upstream = torch.arange(1.0, 8.0)
-    _Relu6()(ours * 1).backward(upstream)
-    functional.hardtanh(torchs, 0.0, 6.0).backward(upstream)
-    assert torch.equal(ours.grad, torchs.grad)
-    assert ours.grad[3:5].tolist() == [4.0, 5.0] and ours.grad[6] == 0
-
-
-def test_nothing_is_remembered_twice() -> None:
-    """What a clamp and the depthwise convolution behind it need for the way back is one and the same tensor."""
-    kept: list[Tensor] = []
-    layers = nn.Sequential(_Relu6(), Depthwise(nn.Conv2d(4, 4, 3, 2, 1, groups=4)))
-    same = Depthwise(nn.Conv2d(4, 4, 3, 2, 1, groups=4))
-    same.same, same.pad = True, 0
-    for network in (layers, nn.Sequential(_Relu6(), same)):
-        kept.clear()
-        x = (torch.randn(2, 4, 9, 9).requires_grad_() * 8).contiguous(memory_format=torch.channels_last)
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-            out = network(x)
-        maps = [t for t in kept if t.ndim == 4 and t.shape[0] == 2]
-        assert len(maps) == 2 and maps[0].data_ptr() == maps[1].data_ptr()
-        out.sum().backward()
