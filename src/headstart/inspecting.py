@@ -17,7 +17,6 @@ from headstart.engine.stream import stream
 from headstart.errors import HeadstartError
 from headstart.evaluation.findings_pictures import FrameAlone, tells_classes
 from headstart.evaluation.quality import Oddity, Outcome, Trait, light_and_size, oddities
-from headstart.evaluation.quality import blank as is_blank
 from headstart.head.columns import columns_of
 from headstart.howmuch.candidates import evened
 from headstart.howmuch.screen import Task, fit_head
@@ -105,7 +104,7 @@ def inspect(ground: Ground, answer: Answer, seconds_left: float) -> Inspected:
         )
     return Inspected(
         odd=_odd(ground, answer, seen.blur),
-        blank=tuple(int(i) for i in np.flatnonzero(is_blank(ground.material.thumbnails))),
+        blank=tuple(int(i) for i in np.flatnonzero(ground.material.blank[ground.material.learn])),
         frame=frame,
         skipped=tuple(skipped),
         seconds=time.perf_counter() - started,
@@ -202,7 +201,7 @@ def _odd(ground: Ground, answer: Answer, blurs: dict[int, float]) -> tuple[Oddit
     wrong = answer.logits.argmax(axis=1) != material.labels
     whole = Outcome(wrong, answer.judged, material.labels)
     sizes = material.embeddings.sizes[material.learn]
-    found = [(trait, whole) for trait in light_and_size(material.thumbnails, sizes)]
+    found = [(trait, whole) for trait in light_and_size(material.light[material.learn], sizes)]
     if blurs:
         values = np.full(n, np.nan)
         values[list(blurs)] = list(blurs.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from headstart.data.duplicates import Duplicates, find_duplicates, merged_groups
 from headstart.data.samples import Samples
 from headstart.embedding.embed import Embeddings
 from headstart.errors import DataError
+from headstart.evaluation.quality import blank, brightness
 
 Indices = NDArray[np.int64]
 
@@ -24,6 +25,7 @@ class Material:
 
     `learn`: train and val pictures that are usable. `test`: test pictures that are usable. `bad`: unreadable ones.
     `groups` `(n,)`: pictures with one number are duplicates or of one given group and stay on one side of every split.
+    `light` and `blank` `(n,)`: what is left of the thumbnails (100,000 of them are 0.1 GB).
     """
 
     samples: Samples
@@ -33,6 +35,8 @@ class Material:
     learn: Indices
     test: Indices
     bad: Indices
+    light: NDArray[np.floating]
+    blank: NDArray[np.bool_]
 
     def matrices(self, rows: Indices) -> list[NDArray[np.float16]]:
         """One float16 matrix `(rows, dim)` per depth."""
@@ -47,11 +51,6 @@ class Material:
     def names(self) -> tuple[str, ...]:
         """Names of the pictures to learn from."""
         return tuple(self.samples.names[i] for i in self.learn)
-
-    @property
-    def thumbnails(self) -> NDArray[np.uint8]:
-        """Small grey copies of the pictures to learn from, uint8 `(n, 32, 32)`."""
-        return _rows(self.embeddings.thumbnails, self.learn)
 
     def bad_rows(self) -> list[tuple[str, str]]:
         """(name, reason) of every picture that is left out of training and test."""
@@ -88,12 +87,14 @@ def sort_out(samples: Samples, embeddings: Embeddings) -> Material:
     is_test = samples.parts == "test"
     material = Material(
         samples=samples,
-        embeddings=embeddings,
+        embeddings=replace(embeddings, thumbnails=embeddings.thumbnails[:0].copy()),
         duplicates=duplicates,
         groups=merged_groups(len(samples), samples.groups, duplicates),
         learn=np.flatnonzero(~left_out & ~is_test),
         test=np.flatnonzero(~left_out & is_test),
         bad=bad,
+        light=brightness(embeddings.thumbnails),
+        blank=blank(embeddings.thumbnails),
     )
     _check_classes(material)
     return material

@@ -50,8 +50,9 @@ class Embeddings:
     """Everything one pass learned about n pictures, in their order; rows of bad pictures are zero and have an error.
 
     `vectors[d]` float16 `(n, depths[d].dim)`; `source_top` = (int16 `(n, 5)`, float16 `(n, 5)`): classes of the
-    discarded head and their probabilities, largest first; `thumbnails` uint8 `(n, 32, 32)`; `sizes` int32 `(n, 2)`:
-    width, height. `squares`: the decoded pictures, where few were just embedded.
+    discarded head and their probabilities, largest first; `thumbnails` uint8 `(n, 32, 32)`, none in a Material, which
+    has looked at them; `sizes` int32 `(n, 2)`: width, height. `squares`: the decoded pictures, where few were just
+    embedded.
     """
 
     depths: tuple[Depth, ...]

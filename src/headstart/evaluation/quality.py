@@ -85,9 +85,8 @@ def blank(thumbnails: NDArray[np.uint8]) -> BoolArray:
     return found
 
 
-def light_and_size(thumbnails: NDArray[np.uint8], sizes: IntArray) -> tuple[Trait, ...]:
-    """What is known of every embedded picture: `thumbnails` uint8 `(n, 32, 32)`, `sizes` `(n, 2)` width, height."""
-    light = brightness(thumbnails)
+def light_and_size(light: FloatArray, sizes: IntArray) -> tuple[Trait, ...]:
+    """What is known of every embedded picture: `light` `(n,)`, its `brightness`; `sizes` `(n, 2)` width, height."""
     width, height = np.maximum(np.asarray(sizes, np.float64), 1.0).T
     return (
         Trait("dark", light, -1, 20.0, (70.0, np.inf)),

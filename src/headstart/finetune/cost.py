@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from headstart.backbone.network import Network
 from headstart.finetune.adam import Adam
-from headstart.finetune.loop import autocast, trained_at_once
+from headstart.finetune.loop import autocast, judged_at_once, trained_at_once
 from headstart.finetune.tail import Tail, cut_of
 from headstart.finetune.together import PIXELS
 from headstart.head.linear import LinearHead
@@ -70,7 +70,8 @@ def measure_training(
 def _judge(tail: Tail, maps: torch.Tensor, vectors: torch.Tensor) -> float:
     begin = time.perf_counter()
     with torch.inference_mode():
-        tail(maps, vectors).cpu()  # waits for an accelerator
+        for part in torch.arange(len(maps)).split(judged_at_once(tail)):
+            tail(maps[part], vectors[part]).cpu()  # waits for an accelerator
     return time.perf_counter() - begin
 
 

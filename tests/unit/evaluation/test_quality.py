@@ -110,7 +110,7 @@ def test_light_size_and_shape_of_pictures(monkeypatch: pytest.MonkeyPatch) -> No
     sizes[2], sizes[3] = (40, 30), (1200, 100)
     odd = {
         t.code: np.flatnonzero(np.isfinite(odd_by(t, np.zeros(40, int)))).tolist()
-        for t in light_and_size(thumbnails, sizes)
+        for t in light_and_size(brightness(thumbnails), sizes)
     }
     assert odd == {"dark": [0], "bright": [1], "odd_size": [2], "odd_shape": [3]}
     assert brightness(thumbnails)[0] == 10.0
@@ -121,5 +121,5 @@ def test_light_size_and_shape_of_pictures(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_pictures_are_not_odd() -> None:
     nothing = Outcome(np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, int))
-    traits = light_and_size(np.zeros((0, 32, 32), np.uint8), np.zeros((0, 2), np.int32))
+    traits = light_and_size(brightness(np.zeros((0, 32, 32), np.uint8)), np.zeros((0, 2), np.int32))
     assert oddities([(trait, nothing) for trait in traits]) == ()
