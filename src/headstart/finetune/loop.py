@@ -158,7 +158,7 @@ class Training:
         self._optimizer.zero_grad()
         done = 0
         while done < len(rows):
-            part = slice(done, min(done + self._batch, len(rows)))
+            part = slice(done, min(done + even_part(len(rows), self._batch), len(rows)))
             try:
                 loss = self._loss(rows[part], views[part]) * ((part.stop - done) / len(rows))
                 loss.backward()
@@ -221,6 +221,11 @@ def trained_at_once(tail: Tail, batch: int) -> int:
     if tail.cut != PIXELS or tail.network.scratch or tail.device.type != "cpu":
         return batch
     return min(batch, WHOLE_AT_ONCE)
+
+
+def even_part(n: int, most: int) -> int:
+    """The size of parts of `n` pictures, `most` at once: as even as can be, since other sizes need other memory."""
+    return ceil(n / ceil(n / most))
 
 
 def judged_at_once(tail: Tail) -> int:

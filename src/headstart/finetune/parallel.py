@@ -30,6 +30,7 @@ from headstart.finetune.loop import (
     IntArray,
     Lesson,
     autocast,
+    even_part,
     halved,
     logits_of,
     trained_at_once,
@@ -165,7 +166,7 @@ class _Together:
         own = self.group.owned(rows)
         mine, views, found, done = rows[own], views[own], torch.zeros((), device=self.tail.device), 0
         while done < len(mine):
-            part = slice(done, min(done + self._batch, len(mine)))
+            part = slice(done, min(done + even_part(len(mine), self._batch), len(mine)))
             try:
                 loss = self._loss(mine[part], views[part]) * ((part.stop - done) / len(rows))
                 loss.backward()

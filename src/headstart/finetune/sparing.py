@@ -104,8 +104,9 @@ class _ScaledCut(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         y, factor, bias = ctx.saved_tensors
-        gradient = torch.ops.aten.hardtanh_backward(gradient, _scaled(y, factor, bias), 0.0, _HIGHEST)
-        return *_of_scaled(gradient, y, factor, ctx.needs_input_grad), None
+        passed = _scaled(y, factor, bias)
+        torch.ops.aten.hardtanh_backward.grad_input(gradient, passed, 0.0, _HIGHEST, grad_input=passed)
+        return *_of_scaled(passed, y, factor, ctx.needs_input_grad), None
 
 
 def _scaled(y: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
