@@ -16,7 +16,7 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 FINALISTS = 4  # closed-form heads that become candidates
-ROOM = 30_000_000  # float32 logits that are held at once where those of a head are many: 120 MB, but those of one head
+ROOM = 50_000_000  # float32 logits that are held at once where those of a head are many: 200 MB, but those of one head
 
 
 def ranked(task: Task, screened: Sequence[Screened]) -> list[Screened]:
