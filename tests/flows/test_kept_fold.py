@@ -24,7 +24,7 @@ from headstart.howmuch.verdict import Verdict, judge_race
 def saved(
     request: pytest.FixtureRequest, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """A run that took the last stage and had no time to train it on everything; `held`: the rows of its last fold."""
+    """A run that took the last stage and had no time for all pictures; `held`: the rows of the fold that is saved."""
     table = tmp_path / "few.csv"
     few = [picture for place in sorted(digits.iterdir()) for picture in sorted(place.iterdir())[:4]]
     table.write_text("path,label\n" + "".join(f"{picture},{picture.parent.name}\n" for picture in few))
@@ -41,7 +41,7 @@ def saved(
 
     def unit(self: training.Trainer, *arguments: Any) -> Any:
         result = real_unit(self, *arguments)
-        held[arguments[0].key] = result.rows
+        held[arguments[0].key] = self.kept[arguments[0].key].held
         if request.param == "as judged":
             return result
         self.most_epochs = self.epochs + 1

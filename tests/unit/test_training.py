@@ -25,3 +25,28 @@ def test_lower_stages_follow_the_similarity(similarity: str, decay: float) -> No
 
 def test_random_weights_are_near_to_nothing() -> None:
     assert trainer("near").recipe(Arm("scratch", 0.01), 80).layer_decay == 0.8
+
+
+def test_what_is_kept_is_the_fold_that_gained_most_over_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the last one; and what counts is the log-loss beside the head's on the same pictures, not the loss alone."""
+    labels, folds = np.zeros(6, np.int64), np.repeat([0, 1, 2], 2)
+    head = np.array([[2.0, 0], [2, 0], [0, 0], [0, 0], [4, 0], [4, 0]])  # the last fold is easy for the head
+    sure = {0: 2.5, 1: 2.0, 2: 3.5}  # what training makes of them: +0.05, +0.57, -0.01 nats
+    material = SimpleNamespace(learn=np.arange(6), labels=labels)
+    ground: Any = SimpleNamespace(
+        material=material, seed=3, n_classes=2, found=SimpleNamespace(logits=head), split=SimpleNamespace(folds=[folds])
+    )
+    taught = Trainer(ground, {}, print, keep=frozenset(["last-1"]))
+
+    def training(_arm: Arm, unit: tuple[int, int], *_: object) -> Any:
+        logits = np.tile(np.array([sure[unit[1]], 0.0]), (1, 2, 1))
+        course = SimpleNamespace(logits=logits, seconds=np.ones(1), steps=1, blend=None)
+        return SimpleNamespace(further=lambda _: course, tail=SimpleNamespace(zero_grad=lambda **_: None))
+
+    monkeypatch.setattr(taught, "_training", training)
+    for arm in (Arm("last-1", 0.01), Arm("last-2", 0.01)):
+        gains = []
+        for fold in range(3):
+            assert taught.unit(arm, 0, fold).rows.tolist() == np.flatnonzero(folds == fold).tolist()
+            gains.append(taught.kept[arm.key].held.tolist() if taught.keeps(arm) else None)
+        assert gains == ([[0, 1], [2, 3], [2, 3]] if arm.train == "last-1" else [None] * 3)

@@ -21,7 +21,7 @@ class ArmRun:
 
     `in_race`: neither failed nor stopped, so that it may be chosen. `seconds`: wall seconds of its units and what they
     were `predicted_seconds` to take (of all folds where none ran). `refit_fits`: its final training fits into what is
-    left; `kept`: it does not, and the network that its last unit trained is saved in its place. `curve`: (seconds since
+    left; `kept`: it does not, and the best network that a unit trained is saved in its place. `curve`: (seconds since
     the start of a fold, top-1), epoch by epoch, mean over its folds.
     """
 

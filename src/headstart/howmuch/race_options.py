@@ -26,7 +26,7 @@ class RaceOptions:
     """`ledger` keeps units over a kill; `tell` is called after every unit.
 
     `ahead` is told which units are wanted next, in order of use; the runner does `at_once` of them together. `kept`:
-    whether the network that an arm's last unit trained is at hand, to be saved as it is. `longer`: that unit with one
+    whether a network that a unit of an arm trained is at hand, to be saved as it is. `longer`: the only unit with one
     epoch more, or None where more would not pay.
     """
 

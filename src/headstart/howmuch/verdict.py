@@ -40,7 +40,7 @@ class Verdict:
     `p_better`: that the best arm beats the new head, by `judged_by` "accuracy" or "log-loss"; None when none ran;
     `p_here`: in accuracy, from these pictures alone.
     `gain`: in accuracy, corrected. `guessing`: no better than always saying the most frequent class. `why`: a sentence.
-    `kept`: what the arm's last unit trained is saved as it is, without a final training on all pictures.
+    `kept`: what one of the arm's units trained is saved as it is, without a final training on all pictures.
     """
 
     train: Amount

@@ -15,7 +15,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.folding import folded
 from headstart.evaluation.metrics import row_nll
 from headstart.finetune import loop
-from headstart.finetune.loop import Course, DivergedError, Lesson, Training, logits_of, out_of_memory, train
+from headstart.finetune.loop import Course, DivergedError, Lesson, Training, even_part, logits_of, out_of_memory, train
 from headstart.finetune.precision import precisions
 from headstart.finetune.schedule import Recipe
 from headstart.finetune.tail import Tail
@@ -210,6 +210,23 @@ def test_a_whole_network_learns_from_few_pictures_at_once(
     course = train(tail_of(network, photo_maps, amount), lesson(seen, np.arange(15), NOBODY), recipe)
     assert max(seen.asked) == most and sum(seen.asked) == 15 * RECIPE.epochs
     assert course.steps == RECIPE.epochs, "a step is still a batch"
+
+
+@pytest.mark.parametrize(("n", "most", "sizes"), [(13, 8, [7, 6]), (16, 8, [8, 8]), (17, 8, [6, 6, 5]), (5, 8, [5])])
+def test_parts_of_a_batch_are_even(n: int, most: int, sizes: list[int]) -> None:
+    size = even_part(n, most)
+    assert [min(size, n - at) for at in range(0, n, size)] == sizes
+
+
+def test_a_whole_network_judges_few_pictures_at_once(network: Any, photo_maps: Maps) -> None:
+    """The same answers as from batches twice as large, which later stages take."""
+    found, sizes = [], []
+    for amount in ("all", "last-1"):
+        seen = photo_maps.reading(photo_maps.depths)
+        found.append(logits_of(tail_of(network, photo_maps, amount), seen, np.arange(15)))
+        sizes.append(seen.asked)
+    assert sizes == [[8, 7], [15]]
+    np.testing.assert_allclose(found[0], found[1], atol=0.02 * np.abs(found[1]).max())
 
 
 def test_gradients_of_parts_add_up_to_that_of_the_batch(
