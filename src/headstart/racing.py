@@ -238,10 +238,11 @@ def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
 
     if verdict.kept:
         kept = trainer.kept[arm.key]
-        tail, course = kept.training.tail, kept.course
+        tail, trained = kept.training.tail, kept.training.tail.trained()
         common["provenance"] |= {"trained_on": len(kept.training.lesson.rows)}
     else:
         tail, course = trainer.refit(arm, version)
+        trained = course.trained
     activations = None if trainer.elsewhere is not None else trainer.activations(tail.cut)
 
     def expected(rows: NDArray[np.int64]) -> NDArray[np.floating]:
@@ -254,8 +255,8 @@ def _refitted(ground: Ground, trainer: Trainer, verdict: Verdict) -> Answer:
 
     return Answer(
         depths=ground.start.depths,
-        head=cooled(course.trained.head, verdict.temperature),
-        graph=lambda: graph_with(ground.backbone.graph(), course.trained.tensors),
+        head=cooled(trained.head, verdict.temperature),
+        graph=lambda: graph_with(ground.backbone.graph(), trained.tensors),
         frozen=False,
         expected=expected,
         again=again,

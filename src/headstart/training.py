@@ -85,7 +85,6 @@ class Kept:
     """
 
     training: Training
-    course: Course
     held: IntArray
     gain: float
 
@@ -183,7 +182,9 @@ class Trainer:
         gain = float(row_nll(head, labels).mean() - row_nll(course.logits[-1], labels).mean())
         if arm.key not in self.kept or gain > self.kept[arm.key].gain:
             training.tail.zero_grad(set_to_none=True)
-            self.kept[arm.key] = Kept(training, course, held, gain)
+            if training.epochs >= self.most_epochs:
+                training.release()  # `longer` will not ask for more
+            self.kept[arm.key] = Kept(training, held, gain)
 
     def keeps(self, arm: Arm) -> bool:
         """Whether a network that a unit of `arm` trained is at hand."""
@@ -192,7 +193,7 @@ class Trainer:
     def longer(self, arm: Arm) -> FoldResult | None:
         """The only unit of `arm`, which was kept, with one epoch more; None where that would not pay or went wrong."""
         kept = self.kept.get(arm.key)
-        if kept is None or len(kept.course.seconds) >= self.most_epochs:
+        if kept is None or kept.training.epochs >= self.most_epochs:
             return None
         try:
             course = kept.training.further(1)
@@ -201,7 +202,6 @@ class Trainer:
                 raise
             return None
         kept.training.tail.zero_grad(set_to_none=True)
-        self.kept[arm.key] = replace(kept, course=course)
         return FoldResult(kept.held, course.logits, course.seconds, course.steps, course.blend)
 
     def refit(self, arm: Arm, version: Version) -> tuple[Tail, Course]:

@@ -38,10 +38,17 @@ def test_what_is_kept_is_the_fold_that_gained_most_over_the_head(monkeypatch: py
     )
     taught = Trainer(ground, {}, print, keep=frozenset(["last-1"]))
 
+    released: list[int] = []
+
     def training(_arm: Arm, unit: tuple[int, int], *_: object) -> Any:
         logits = np.tile(np.array([sure[unit[1]], 0.0]), (1, 2, 1))
         course = SimpleNamespace(logits=logits, seconds=np.ones(1), steps=1, blend=None)
-        return SimpleNamespace(further=lambda _: course, tail=SimpleNamespace(zero_grad=lambda **_: None))
+        tail, done = SimpleNamespace(zero_grad=lambda **_: None), taught.most_epochs - (unit[1] == 0)
+
+        def release() -> None:
+            released.append(unit[1])
+
+        return SimpleNamespace(further=lambda _: course, tail=tail, epochs=done, release=release)
 
     monkeypatch.setattr(taught, "_training", training)
     for arm in (Arm("last-1", 0.01), Arm("last-2", 0.01)):
@@ -49,4 +56,5 @@ def test_what_is_kept_is_the_fold_that_gained_most_over_the_head(monkeypatch: py
         for fold in range(3):
             assert taught.unit(arm, 0, fold).rows.tolist() == np.flatnonzero(folds == fold).tolist()
             gains.append(taught.kept[arm.key].held.tolist() if taught.keeps(arm) else None)
+        assert released == [1], "fold 0 may go on, fold 2 is not kept, last-2 neither"
         assert gains == ([[0, 1], [2, 3], [2, 3]] if arm.train == "last-1" else [None] * 3)

@@ -93,6 +93,11 @@ class Training:
         self._logits: list[NDArray[np.float32]] = []
         self._seconds: list[float] = []
 
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self._seconds)
+
     def whole(self, tell: Callable[[int], None] | None = None) -> Course:
         """All epochs of the recipe, and its blend."""
         course = self.further(self.recipe.epochs, tell)
@@ -127,6 +132,12 @@ class Training:
         shape = (len(self._seconds), 0, self.tail.head.out_features)
         logits = np.stack(self._logits) if self._logits else np.zeros(shape, np.float32)
         return Course(logits, blend, np.array(self._seconds), self.steps, self.tail.trained())
+
+    def release(self) -> None:
+        """Forget what only further epochs or halfway weights would need: four times the size of what is trained."""
+        self._optimizer.state.clear()
+        self._start.clear()
+        self.average.forget()
 
     def _train(self, epochs: int, tell: Callable[[int], None] | None) -> None:
         began, before = time.perf_counter(), interrupts.asked()

@@ -73,6 +73,11 @@ class Average:
         for name, parameter in self._live.items():
             self._mean[name].lerp_(parameter.detach(), 1.0 - decay)
 
+    def forget(self) -> None:
+        """Let go of both; of use no more."""
+        self._live.clear()
+        self._mean.clear()
+
     def swap(self) -> None:
         """Exchange the parameters and their mean; twice is as before."""
         for name, parameter in self._live.items():

@@ -245,6 +245,16 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch(
     assert moved > 0.02, "and it does move"
 
 
+def test_what_was_trained_outlives_what_training_further_would_need(network: Any, photo_maps: Maps) -> None:
+    training = Training(tail_of(network, photo_maps), lesson(photo_maps), RECIPE)
+    trained = training.further(RECIPE.epochs).trained
+    assert training.epochs == RECIPE.epochs
+    training.release()
+    after = training.tail.trained()
+    assert all(np.array_equal(after.tensors[name], trained.tensors[name]) for name in trained.tensors)
+    assert np.array_equal(after.head.weights, trained.head.weights)
+
+
 def test_short_memory_halves_the_batch_not_the_steps(network: Any, photo_maps: Maps) -> None:
     recipe = replace(RECIPE, precision="fp32", epochs=1)
     free = train(tail_of(network, photo_maps), lesson(photo_maps, np.arange(14), HELD), recipe)
