@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MEASURED = 16  # pictures
 DEAR = ("norms", "all", "scratch")  # amounts that read pixels
-DEARER = 2.3  # times the last three stages: 1.9 to 2.4 (two records of benchmarks/training_speed.py)
+DEARER = 2.3  # times the last three stages: 1.9 to 3.4 (three records of benchmarks/training_speed.py)
 
 
 def plan_data(data: Path, config: FitConfig, progress: Progress, clock: Clock) -> dict[str, Any]:

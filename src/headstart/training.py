@@ -80,8 +80,8 @@ class Seen:
 class Kept:
     """What a unit trained, the rows (`held`) that it judged, and by how much its log-loss there is below the head's.
 
-    One fold's network may have learned much less than another's: 90 % of its own fold right where the others had 97.5
-    and 100 (the last three stages on 160 digits, by hand).
+    One fold's network may have learned much less than another's: 90 % of its own fold right where the others had 95 to
+    100 (the last three stages on 160 digits, by hand).
     """
 
     training: Training

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.backbone.lite import same_padding
+from headstart.finetune.precision import as_autocast
 
 _LAST = torch.channels_last
 
@@ -33,10 +34,8 @@ class Depthwise(nn.Conv2d):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last in and out; in bfloat16 under autocast."""
-        weight, bias = self.weight, self.bias
-        if torch.is_autocast_enabled(x.device.type):
-            kind = torch.get_autocast_dtype(x.device.type)
-            x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+        x, weight = as_autocast(x), as_autocast(self.weight)
+        bias = None if self.bias is None else as_autocast(self.bias)
         stride = self.stride[0]
         edges = same_padding(x, weight.shape[2], stride) if self.same else None
         if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headstart.finetune.precision import as_autocast
+
 _HIGHEST = 6.0
 
 
@@ -27,7 +29,7 @@ class Scaled(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution; the factor multiplies its output, which spares the gradient of the weights."""
-        y = _Frozen.apply(*_cast(x, self.weight), self._conv) if self._spared(x) else self._conv(x)
+        y = self._convolved(x)
         factor = self.factor.view(-1)
         if not (torch.is_grad_enabled() and self.factor.requires_grad):
             return _scaled(y, factor, self.bias)
@@ -35,10 +37,12 @@ class Scaled(nn.Module):  # type: ignore[misc]
         found.made_of = found._version, (y, factor, self.bias)  # for a ReLU6 behind it, which then remembers nothing
         return found
 
-    def _spared(self, x: Tensor) -> bool:
-        """Whether torch would remember an input that nothing needs (a `Depthwise` does not)."""
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Torch would remember an input that nothing needs (a `Depthwise` does not)."""
         plain = type(self._conv) is nn.Conv2d and self._conv.padding_mode == "zeros"
-        return plain and torch.is_grad_enabled() and x.requires_grad and not self.weight.requires_grad
+        if plain and torch.is_grad_enabled() and x.requires_grad and not self.weight.requires_grad:
+            return cast(Tensor, _Frozen.apply(as_autocast(x), as_autocast(self.weight), self._conv))
+        return cast(Tensor, self._conv(x))
 
 
 class Relu6(nn.Module):  # type: ignore[misc]
@@ -146,11 +150,3 @@ class _Frozen(torch.autograd.Function):  # type: ignore[misc]
             gradient, like, weight, None, *place, False, [0, 0], conv.groups, needed
         )
         return found[0], None, None
-
-
-def _cast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """As autocast does it, if it is on."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x, weight
-    kind = torch.get_autocast_dtype(x.device.type)
-    return x.to(kind), weight.to(kind)
