@@ -14,6 +14,7 @@ IntArray = NDArray[np.integer]
 
 Z95 = 1.959963984540054
 DRAWS = 2000
+FEW_KINDS = 8  # drawing how often a kind comes takes as long as drawing so many rows
 _BLOCK_CELLS = 1_000_000  # cells of one block of bootstrap weights: 8 MB
 
 
@@ -46,17 +47,6 @@ def bootstrap_counts(groups: IntArray | int, seed: int, draws: int = DRAWS) -> I
         drawn = rng.integers(0, count, size=(b, count)) + np.arange(b)[:, None] * count
         counts = np.bincount(drawn.ravel(), minlength=b * count).reshape(b, count).astype(np.float64)
         yield counts if inverse is None else counts[:, inverse]
-
-
-def group_bootstrap(
-    values: FloatArray, groups: IntArray | None = None, seed: int = 0, draws: int = DRAWS
-) -> tuple[float, float]:
-    """Percentile interval of the mean of `values` `(n,)`, groups drawn together (cluster bootstrap)."""
-    values = np.asarray(values, np.float64)
-    sums, sizes = _per_group(values, groups)
-    means = [(c @ sums) / (c @ sizes) for c in bootstrap_counts(len(sums), seed, draws)]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def accuracy_interval(
@@ -103,12 +93,24 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two score vectors `(n,)` of the same rows (1 = right); ties in a draw count one half."""
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    sums, sizes = _per_group(difference, groups)
-    drawn = np.concatenate([(c @ sums) / (c @ sizes) for c in bootstrap_counts(len(sums), seed, draws)])
+    drawn = _drawn_means(*_per_group(difference, groups), seed, draws)
     drawn[np.abs(drawn) < 1e-12] = 0.0
     low, high = np.quantile(drawn, [0.025, 0.975])
     p_better = np.mean(drawn > 0) + 0.5 * np.mean(drawn == 0)
     return Comparison(float(difference.mean()), float(low), float(high), float(p_better))
+
+
+def _drawn_means(sums: FloatArray, sizes: FloatArray, seed: int, draws: int) -> FloatArray:
+    """Means `(draws,)` of what is drawn when groups of these `sums` and `sizes` are drawn with replacement.
+
+    Groups that are alike need not be told apart: how often each kind is drawn is multinomial. Two columns of right and
+    wrong differ in three kinds of rows, which took 0.01 s instead of 1.3 for 100,000 (by hand).
+    """
+    kinds, counts = np.unique(sums + 1j * sizes, return_counts=True)
+    if len(kinds) > len(sums) // FEW_KINDS:
+        return np.concatenate([(c @ sums) / (c @ sizes) for c in bootstrap_counts(len(sums), seed, draws)])
+    drawn = np.random.default_rng(seed).multinomial(len(sums), counts / len(sums), size=draws)
+    return np.asarray((drawn @ kinds.real) / (drawn @ kinds.imag), np.float64)
 
 
 def paired_standard_error(first: FloatArray, second: FloatArray, groups: IntArray | None = None) -> float:

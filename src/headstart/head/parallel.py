@@ -25,8 +25,12 @@ def cores() -> int:
 
 
 @contextmanager
-def calm(cells: int) -> Iterator[None]:
-    """One BLAS thread for small matrices, as many as there are for large ones."""
+def calm(cells: int = 0) -> Iterator[None]:
+    """One BLAS thread for small matrices, as many as there are for large ones.
+
+    Without `cells` one, for many products that are each soon done: 1,000 draws of a bootstrap of 100,000 rows took
+    1.2 s beside another training, and with two threads 2.3 once and 175 another time (by hand).
+    """
     if cells > SMALL:
         yield
         return

@@ -132,10 +132,11 @@ def probe(
         winner = _of_few(task, depth_names, candidates, winner, options)
     last = (len(dims) - 1,)
     reference = choose([c for c in candidates if c.candidate.depths == last], task.judged)
-    better = paired_bootstrap(
-        winner.correct[task.judged], reference.correct[task.judged], _judged_groups(task, options), options.seed
-    )
-    corrected = _corrected(task, screened, candidates, winner, options)
+    with calm():
+        better = paired_bootstrap(
+            winner.correct[task.judged], reference.correct[task.judged], _judged_groups(task, options), options.seed
+        )
+        corrected = _corrected(task, screened, candidates, winner, options)
     clock.lap("bootstrap")
     chosen = winner.candidate
     work = task.columns.n * chosen.dim * (task.n_classes if chosen.kind == "logistic" else 1)

@@ -5,12 +5,17 @@ import pytest
 
 from headstart.evaluation.intervals import (
     accuracy_interval,
-    group_bootstrap,
     mcnemar,
     paired_bootstrap,
     paired_standard_error,
     wilson,
 )
+
+
+def of_mean(correct, groups=None):
+    """The bootstrap interval of a share: against never right."""
+    found = paired_bootstrap(correct, np.zeros(len(correct)), groups)
+    return found.low, found.high
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,7 @@ def test_grouped_rows_widen_the_interval():
     correct = np.repeat(rng.random(40) < 0.8, 10)
     alone, together = accuracy_interval(correct), accuracy_interval(correct, groups)
     assert together[1] - together[0] > 2 * (alone[1] - alone[0])
-    low, high = group_bootstrap(correct, groups)
+    low, high = of_mean(correct, groups)
     assert together == pytest.approx((low, high), abs=0.05)
 
 
@@ -48,7 +53,7 @@ def test_all_right_in_few_groups_is_not_certainty():
 
 def test_bootstrap_interval_of_independent_rows_is_wilsons():
     correct = np.random.default_rng(1).random(800) < 0.7
-    assert group_bootstrap(correct) == pytest.approx(wilson(correct.sum(), 800), abs=0.01)
+    assert of_mean(correct) == pytest.approx(wilson(correct.sum(), 800), abs=0.01)
 
 
 def test_paired_bootstrap_sees_a_small_but_steady_difference():
@@ -75,6 +80,18 @@ def test_paired_bootstrap_by_group_is_less_sure():
     first[:30] = True  # the whole gain is in one group
     groups = np.arange(200) // 30
     assert paired_bootstrap(first, second).p_better > paired_bootstrap(first, second, groups).p_better
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_drawing_kinds_of_rows_is_drawing_rows(size):
+    """The same rows, nudged so that no two are alike, are drawn one by one."""
+    rng = np.random.default_rng(5)
+    first, second = rng.random(560) < 0.8, rng.random(560) < 0.75
+    groups = np.arange(560) // size
+    kinds = paired_bootstrap(first, second, groups, draws=20_000)
+    rows = paired_bootstrap(first + 1e-9 * rng.random(560), second, groups, draws=20_000)
+    assert (kinds.low, kinds.high) == pytest.approx((rows.low, rows.high), abs=0.003)
+    assert kinds.p_better == pytest.approx(rows.p_better, abs=0.01)
 
 
 def test_paired_standard_error_is_the_textbooks():
