@@ -8,9 +8,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from headstart.howmuch.affordable import WILL, PlannedArm
 from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, amount_order
-from headstart.howmuch.plan import WILL, Plan, PlannedArm
+from headstart.howmuch.plan import Plan
 from headstart.howmuch.score import cooled
 
 EPOCHS = 4

@@ -15,8 +15,9 @@ from headstart.clock import Clock
 from headstart.config import FitConfig
 from headstart.data.scan import scan
 from headstart.heap import give_back
+from headstart.howmuch.affordable import AmountCost, PlanFacts, epochs_in_time
 from headstart.howmuch.allowance import Allowance
-from headstart.howmuch.plan import AmountCost, PlanFacts, epochs_in_time, plan
+from headstart.howmuch.plan import plan
 from headstart.howmuch.similarity import Similarity
 from headstart.looking import first_look
 from headstart.progress import Progress

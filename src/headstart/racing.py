@@ -15,11 +15,12 @@ from headstart.answer import Answer
 from headstart.backbone.torch_only import why_in_torch
 from headstart.clock import Clock
 from headstart.config import FitConfig
+from headstart.howmuch.affordable import WILL, duration
 from headstart.howmuch.allowance import Allowance
 from headstart.howmuch.arm import FrozenAnswer, nothing_to_win
 from headstart.howmuch.lane import RaceResult
 from headstart.howmuch.ledger import Ledger, kept_epochs
-from headstart.howmuch.plan import WILL, Plan, duration, plan
+from headstart.howmuch.plan import Plan, plan
 from headstart.howmuch.race import race
 from headstart.howmuch.race_options import RaceOptions, Step
 from headstart.howmuch.similarity import Similarity

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.howmuch.affordable import PlannedArm, duration
 from headstart.howmuch.arm import Arm, FoldResult
-from headstart.howmuch.plan import PlannedArm, duration
 from headstart.howmuch.score import Score, score_of
 
 IntArray = NDArray[np.integer]

@@ -8,16 +8,20 @@ cannot be judged on enough folds in time comes after all that can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import ceil
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from headstart.howmuch.allowance import Cost
+from headstart.howmuch.affordable import (
+    CANNOT_TIER,
+    WILL,
+    PlanFacts,
+    PlannedArm,
+    duration,
+    planned_arm,
+    tier_of,
+    tiers_by,
+)
 from headstart.howmuch.arm import Amount, Arm, amount_order, in_words
-from headstart.howmuch.experience import LEAST_JUDGED
-
-WILL = "will be tried"
-CANNOT = "not affordable"
 
 # Relative learning rates (`finetune.schedule.Recipe`), small ones first
 RATES: Mapping[str, tuple[float | None, ...]] = {
@@ -35,73 +39,6 @@ FIRST: Mapping[str, tuple[Amount, ...]] = {
     "middle": ("last-1", "last-2", "last-3", "all"),
     "far": ("last-3", "last-3", "last-3", "all"),
 }
-CANNOT_TIER = 3
-COMFORTABLE = 0.75  # share of the time left that two folds of an arm and its final training may take
-FEWEST = 2  # folds: with fewer there is seldom enough evidence to prefer an arm to the frozen head
-ENOUGH = 500  # pictures of one fold on which an arm can be told from the frozen head
-
-
-@dataclass(frozen=True)
-class AmountCost:
-    """Measured on one batch: seconds to train on one picture once and to judge one; per unit; once per amount."""
-
-    train_seconds: float
-    judge_seconds: float
-    setup_seconds: float = 0.0
-    once_seconds: float = 0.0  # filling the cut cache
-
-
-@dataclass(frozen=True)
-class PlanFacts:
-    """What a plan is made from. `size` and `similarity` (None: not known) are places.
-
-    `costs` names the amounts that can be trained. `left`: what may be spent before the finish, seconds or (`in_steps`)
-    optimizer steps. `pinned`: the amount the user asked for or "auto". `extra_layers`: widths the user asked for. One
-    unit trains `epochs` on `folds` - 1 folds. `promising`: amounts that gained on other pictures of the kind
-    (`rules.gain_elsewhere`) after `gains_after` epochs: few held-out pictures that do not contradict are enough to
-    choose them, and (`keeps`) what a fold trained can be saved where there is no time to train on everything.
-    """
-
-    n: int
-    n_classes: int
-    images_per_class: float
-    size: str
-    similarity: str | None
-    costs: Mapping[Amount, AmountCost]
-    left: float
-    epochs: int = 8
-    folds: int = 5
-    repeats: int = 1
-    batch: int = 32
-    pinned: Amount = "auto"
-    extra_layers: tuple[int, ...] = ()
-    in_steps: bool = False
-    promising: tuple[Amount, ...] = ()
-    gains_after: int = 1
-    keeps: bool = False
-
-    @property
-    def likely(self) -> tuple[Amount, ...]:
-        """What is promising with so many epochs."""
-        return self.promising if self.epochs >= self.gains_after else ()
-
-
-@dataclass(frozen=True)
-class PlannedArm:
-    """An arm with the predicted cost of one fold (`unit`), what its amount needs `once`, and the final `refit`.
-
-    `promising`: its amount gained on other pictures of the kind, from `first_epoch` on; `keeps`: as in the facts.
-    """
-
-    arm: Arm
-    unit: Cost
-    once: Cost
-    refit: Cost
-    why: str
-    status: str
-    promising: bool = False
-    keeps: bool = False
-    first_epoch: int = 1
 
 
 @dataclass(frozen=True)
@@ -165,43 +102,8 @@ def plan(facts: PlanFacts) -> Plan:
     ordered += _by_tier(first_rates + other_rates, facts, 2, CANNOT_TIER)
     if "scratch" in facts.costs and facts.pinned in ("auto", "scratch"):
         scratch = Arm("scratch", RATES["scratch"][0], why="a reference: what the head start bought")
-        ordered.append(_planned(scratch, facts))
+        ordered.append(planned_arm(scratch, facts))
     return Plan(tuple(ordered), facts.folds, facts.repeats, facts.epochs, _why(first, facts), facts.pinned)
-
-
-def epochs_in_time(facts: PlanFacts, least: int) -> int:
-    """As many epochs, from `least` to those of the facts, as let the last stages be compared in the time that is left.
-
-    Compared: the first fold of every number of stages, and for the dearest of them what it takes to be chosen. Where
-    some are promising: the dearest of these that fits at all with the epochs it needs, and with no fewer epochs. Rate
-    and averaging are constant (`finetune.schedule`), so fewer epochs are the beginning of more, not another recipe.
-    """
-    enough = fewest_folds(facts.n, facts.folds)
-    pinned = [facts.pinned] if facts.pinned not in ("extra", "scratch") else []
-    stages = pinned if facts.pinned != "auto" else [a for a in facts.costs if a.startswith("last-")]
-    if facts.pinned == "auto" and facts.promising:
-        shortest = replace(facts, epochs=max(least, facts.gains_after))
-        fits = [a for a in stages if a in facts.promising and _tier(_planned(Arm(a), shortest), shortest) == 0]
-        if fits:
-            stages, least = [max(fits, key=lambda a: facts.costs[a].train_seconds)], shortest.epochs
-            enough = fewest_folds(facts.n, facts.folds, likely=True)
-    for epochs in range(facts.epochs, least, -1):
-        planned = [_planned(Arm(a), replace(facts, epochs=epochs)) for a in stages if a in facts.costs]
-        dearest = max(planned, key=lambda p: p.unit.seconds, default=None)
-        others = sum(p.unit.seconds for p in planned if p is not dearest)
-        if dearest is None or _to_be_chosen(dearest, facts, enough) + others <= COMFORTABLE * facts.left:
-            return epochs
-    return min(least, facts.epochs)
-
-
-def fewest_folds(n: int, folds: int, likely: bool = False) -> int:
-    """Folds on which an arm has to be judged before it can be expected to be told from the frozen head.
-
-    `likely`: of an amount that gained on other pictures of the kind, which only has to be seen not to lose on these.
-    """
-    if likely:
-        return min(folds, ceil(LEAST_JUDGED * folds / n))
-    return 1 if n / folds >= ENOUGH else min(FEWEST, folds)
 
 
 def named(arm: Arm) -> str:
@@ -211,16 +113,6 @@ def named(arm: Arm) -> str:
     parts += ["layers of " + ", ".join(str(w) for w in arm.extra_layers)] if arm.extra_layers else []
     parts += [arm.backbone] if arm.backbone else []
     return in_words(arm.train) + (f" ({', '.join(parts)})" if parts else "")
-
-
-def duration(seconds: float) -> str:
-    """12.3 -> "12 s", 200 -> "3 min 20 s", 7300 -> "2 h 2 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 and whole < 600 else "")
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _worth(train: Amount, facts: PlanFacts) -> bool:
@@ -248,9 +140,9 @@ def _by_distance(amounts: Sequence[Amount], first: Amount | None) -> list[Amount
 
 def _by_tier(arms: Sequence[Arm], facts: PlanFacts, least: int, most: int) -> list[PlannedArm]:
     """Those of the tiers from `least` to `most`, the lower tiers first, else in their order."""
-    planned = [_planned(arm, facts) for arm in arms]
-    tiers = [(_tier(p, facts), at) for at, p in enumerate(planned)]
-    return [planned[at] for tier, at in sorted(tiers) if least <= tier <= most]
+    by = tiers_by(facts)
+    tiers = [(tier_of(arm, by), at) for at, arm in enumerate(arms)]
+    return [planned_arm(arms[at], facts) for tier, at in sorted(tiers) if least <= tier <= most]
 
 
 def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> tuple[list[Arm], list[Arm]]:
@@ -261,10 +153,10 @@ def _arms(amounts: Sequence[Amount], first: Amount | None, facts: PlanFacts) -> 
         for turn, rate in enumerate(_by_likelihood(train, facts)):
             why = _reason(train, first, facts) if turn == 0 else "another learning rate of the same amount"
             rounds[turn].append(Arm(train, rate, extra_layers=widths, why=why))
-    fresh = []
+    fresh, by = [], tiers_by(facts)
     deep = [a for a in amounts if a != "extra"]
     if facts.similarity == "far" and deep:
-        train = next((a for a in deep if _tier(_planned(Arm(a), facts), facts) == 0), deep[0])
+        train = next((a for a in deep if tier_of(Arm(a), by) == 0), deep[0])
         rate = max(r for r in _rates(train) if r is not None)
         why = "far from the source a head that starts small can lead the network further"
         fresh = [Arm(train, rate, fresh=True, extra_layers=facts.extra_layers, why=why)]
@@ -308,43 +200,3 @@ def _why(first: Amount | None, facts: PlanFacts) -> str:
 def _far(facts: PlanFacts) -> str:
     words = {"near": "near the source", "middle": "not far from the source", "far": "far from the source"}
     return words[facts.similarity] if facts.similarity else "at an unknown distance from the source"
-
-
-def _planned(arm: Arm, facts: PlanFacts) -> PlannedArm:
-    cost = facts.costs[arm.train]
-    held = facts.n / facts.folds
-    train = facts.n - held
-    judged = held * (facts.epochs + 1) * cost.judge_seconds  # every epoch, and the blend
-    unit = Cost(cost.setup_seconds + facts.epochs * train * cost.train_seconds + judged, _steps(train, facts))
-    refit = Cost(cost.setup_seconds + facts.epochs * facts.n * cost.train_seconds, _steps(facts.n, facts))
-    likely = arm.train in facts.likely
-    once, keeps, first = Cost(cost.once_seconds, 0), likely and facts.keeps, facts.gains_after if likely else 1
-    planned = PlannedArm(arm, unit, once, refit, arm.why, WILL, likely, keeps, first)
-    if _tier(planned, facts) < CANNOT_TIER:
-        return planned
-    takes = "one fold takes" if keeps else "one fold and the final training take"
-    why = f"{takes} {duration((unit + once).seconds + (0.0 if keeps else refit.seconds))}"
-    return replace(planned, why=why, status=CANNOT)
-
-
-def _steps(pictures: float, facts: PlanFacts) -> int:
-    return facts.epochs * max(1, ceil(pictures / facts.batch - 1e-9))
-
-
-def _tier(planned: PlannedArm, facts: PlanFacts) -> int:
-    """0: the fewest folds and the final training fit into three quarters of the time; 1: into all; 2: one; 3: none."""
-    enough = _to_be_chosen(planned, facts, _enough(planned.arm.train, facts))
-    if enough <= facts.left:
-        return 0 if enough <= COMFORTABLE * facts.left else 1
-    return 2 if _to_be_chosen(planned, facts, 1) <= facts.left else CANNOT_TIER
-
-
-def _enough(train: Amount, facts: PlanFacts) -> int:
-    """Folds that can tell an amount from the frozen head."""
-    return fewest_folds(facts.n, facts.folds, train in facts.likely)
-
-
-def _to_be_chosen(planned: PlannedArm, facts: PlanFacts, folds: int) -> float:
-    """Seconds or steps for so many folds and, unless what these train can be saved as it is, the final training."""
-    cost = planned.unit * folds + planned.once + (Cost(0.0, 0) if planned.keeps else planned.refit)
-    return float(cost.steps) if facts.in_steps else cost.seconds

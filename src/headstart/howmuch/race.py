@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import interrupts
+from headstart.howmuch.affordable import fewest_folds
 from headstart.howmuch.allowance import Allowance, Cost
 from headstart.howmuch.arm import Arm, FoldResult, FrozenAnswer, Runner, failed_unit, nothing_to_win
 from headstart.howmuch.experience import LEAST_JUDGED
 from headstart.howmuch.lane import Lane, RaceResult
 from headstart.howmuch.longer import SLACK, lengthen
-from headstart.howmuch.plan import Plan, fewest_folds, named
+from headstart.howmuch.plan import Plan, named
 from headstart.howmuch.race_options import RaceOptions, Step
 from headstart.howmuch.score import behind, behind_frozen, ranked
 
@@ -139,33 +140,39 @@ class _Race:
         return begun
 
     def _begin(self, waiting: list[Lane], starts: float) -> bool:
-        """The first fold of those that fit, in this order; the best one so far can still be judged.
-
-        In full where half of the time went into first folds, else on the fewest that tell something: a dear arm that
-        was never begun can never win, while the last folds of a cheap one tell little. Whether any was started.
-        """
+        """The first fold of those that fit, in this order (`_why_not`); whether any was started."""
         costs = np.cumsum([self._unit(lane) for lane in waiting]) / self._at_once + self._refits(*waiting)
         self._announce(waiting[: sum(self._allowance.fits(cost) for cost in costs)], 1)
         for lane in waiting:
-            need = self._unit(lane) + self._refits(lane)
-            if not self._allowance.fits(need) and not self._free(lane):
-                lane.why, self._late = self._too_dear(lane), True
+            lane.why = "" if self._free(lane) else self._why_not(lane, starts)
+            if lane.why:
+                self._late = True
                 continue
-            alive = self._alive()
-            if alive and not self._free(lane):
-                best = self._promising_first(self._order(alive))[0]
-                early = self._allowance.left() - self._unit(lane) >= starts
-                finish = self._unit(best) * max(0, self._enough(best, early) - len(best.units))
-                possible = not early or self._allowance.fits(finish + self._refits(best))
-                if possible and not self._allowance.fits(need + finish):
-                    lane.why, self._late = "the time that is left goes into judging what was tried", True
-                    continue
-            lane.why = ""
             self._step(lane)
             self._drop_beaten([lane])
             if lane.planned.promising:
                 self._hear_experience(lane)
         return any(lane.units or not lane.alive for lane in waiting)
+
+    def _why_not(self, lane: Lane, starts: float) -> str:
+        """Why an arm is not begun, or nothing: what it would take from those that were.
+
+        The best can still be judged, in full where half of the time went into first folds, else on the fewest that tell
+        something: a dear arm that was never begun can never win, while the last folds of a cheap one tell little. And
+        nothing takes the time in which the best can be trained on everything.
+        """
+        unit = self._unit(lane)
+        if not self._allowance.fits(unit + self._refits(lane)):
+            return self._too_dear(lane)
+        if not self._allowance.fits(unit + self._final(lane)):
+            return "the time that is left goes into training the best on everything"
+        if (best := self._best()) is not None:
+            early = self._allowance.left() - unit >= starts
+            finish = self._unit(best) * max(0, self._enough(best, early) - len(best.units))
+            possible = not early or self._allowance.fits(finish + self._refits(best))
+            if possible and not self._allowance.fits(unit + self._refits(lane) + finish):
+                return "the time that is left goes into judging what was tried"
+        return ""
 
     def _hear_experience(self, lane: Lane) -> None:
         """The first of what gained on other pictures is judged on as many as it takes for that to count.
@@ -180,8 +187,7 @@ class _Race:
 
     def _lengthen(self) -> None:
         """Epochs more for the best, where it will be saved as its first fold trained it."""
-        if alive := self._alive():
-            best = self._promising_first(self._order(alive))[0]
+        if (best := self._best()) is not None:
             self._seconds += lengthen(best, self._allowance, self._options, self._refit(best), self._refits())
             interrupts.raise_if_asked(self._interrupts)
 
@@ -215,8 +221,7 @@ class _Race:
         """Units of a lane up to `target`, as far as the time allows."""
         while lane.alive and not lane.lengthened and len(lane.units) < min(target, len(self._units)):
             careful = CAREFUL if lane.units else 1.0
-            final = self._refit(lane)  # if it fits now it is better than one more fold
-            final = max(self._refits(lane), final if self._allowance.fits(final, SLACK) else 0.0)
+            final = max(self._final(lane), self._if_it_fits(lane))
             if not self._allowance.fits(careful * self._unit(lane) + final) and not self._free(lane):
                 lane.why, self._late = f"the time ended {lane.after}", True
                 return
@@ -301,8 +306,23 @@ class _Race:
         """The dearest final training that `lanes` and all in the race may need; what a fold trained may be kept."""
         return max((self._refit(x) for x in (*self._alive(), *lanes) if not x.planned.keeps), default=0.0)
 
+    def _final(self, *lanes: Lane) -> float:
+        """The final training that time is left for: as `_refits`, and that of the best so far if it fits now."""
+        best = self._best()
+        return max(self._refits(*lanes), 0.0 if best is None else self._if_it_fits(best))
+
+    def _if_it_fits(self, lane: Lane) -> float:
+        """The final training of `lane` if there is time: all pictures are better than one more fold, or rate."""
+        final = self._refit(lane)
+        return final if self._allowance.fits(final, SLACK) else 0.0
+
     def _alive(self) -> list[Lane]:
         return [x for x in self._racing if x.alive and x.score is not None]
+
+    def _best(self) -> Lane | None:
+        """The first of those in the race, by what is known now; None before any was judged."""
+        alive = self._alive()
+        return self._promising_first(self._order(alive))[0] if alive else None
 
     def _order(self, lanes: list[Lane]) -> list[Lane]:
         return [lanes[i] for i in ranked([x.scored for x in lanes], self._answer.groups)]

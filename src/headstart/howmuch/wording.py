@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstart.howmuch.affordable import duration
 from headstart.howmuch.arm import FrozenAnswer
 from headstart.howmuch.better import Better
 from headstart.howmuch.lane import ArmRun, RaceResult
-from headstart.howmuch.plan import duration, named
+from headstart.howmuch.plan import named
 from headstart.howmuch.score import Score, frozen_on
 
 Told = tuple[tuple[float, float, float], bool, str]

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from headstart.howmuch.affordable import CANNOT, WILL, AmountCost, PlanFacts, duration, epochs_in_time, fewest_folds
 from headstart.howmuch.arm import amount_order
-from headstart.howmuch.plan import CANNOT, WILL, AmountCost, PlanFacts, duration, epochs_in_time, fewest_folds, plan
+from headstart.howmuch.plan import plan
 
 SPEED = {"norms": 100, "last-1": 1400, "last-2": 400, "last-3": 250, "all": 80, "extra": 5000, "scratch": 80}
 COSTS = {train: AmountCost(1 / speed, 0.3 / speed) for train, speed in SPEED.items()}
@@ -204,15 +205,40 @@ def test_what_gains_only_after_some_epochs_gets_them_or_is_not_promising():
 
 
 def test_what_a_fold_trains_needs_no_final_training_where_it_can_be_saved():
-    """The time of the final training goes into epochs; of what is not promising nothing is kept."""
-    far = replace(FACTS, left=30, similarity="far", promising=("last-2", "last-3"), gains_after=3)
+    """Where it does not fit its time goes into epochs; of what is not promising nothing is kept."""
+    far = replace(FACTS, left=18, similarity="far", promising=("last-2", "last-3"), gains_after=3)
     kept = replace(far, keeps=True)
     assert epochs_in_time(kept, 3) > epochs_in_time(far, 3)
     arms = plan(replace(kept, epochs=epochs_in_time(kept, 3))).arms
     assert {p.arm.train for p in arms if p.keeps} == {"last-2", "last-3"}
     first = arms[0]
     assert first.arm.train == "last-3" and first.status == WILL
-    assert first.unit.seconds < 30 < first.unit.seconds + first.refit.seconds, "it would not fit otherwise"
+    assert first.unit.seconds < 18 < first.unit.seconds + first.refit.seconds, "it would not fit otherwise"
     least = replace(kept, left=0.9 * first.unit.seconds, epochs=epochs_in_time(kept, 3))
     short = next(p for p in plan(least).arms if p.arm.train == "last-3")
     assert short.status == CANNOT and short.why.startswith("one fold takes ")
+
+
+@pytest.mark.parametrize("left", [20, 30, 40])
+def test_a_final_training_comes_before_epochs(left):
+    far = replace(FACTS, left=left, similarity="far", promising=("last-2", "last-3"), gains_after=3, keeps=True)
+    epochs = epochs_in_time(far, 3)
+    first = plan(replace(far, epochs=epochs)).arms[0]
+    assert first.arm.train == "last-3" and first.keeps
+    assert (first.unit + first.once + first.refit).seconds <= 0.75 * left
+    longer = next(p for p in plan(replace(far, epochs=epochs + 1)).arms if p.arm == first.arm)
+    assert epochs >= 3 and (longer.unit + longer.once + longer.refit).seconds > 0.75 * left
+
+
+def test_what_only_a_fold_can_be_trained_of_comes_after_what_can_be_trained_on_everything():
+    """On 600 solar cells a fold of everything took all of two minutes; the last three stages fit, and gain."""
+    three = FACTS.costs["last-3"]
+    dearer = AmountCost(2.2 * three.train_seconds, 2.2 * three.judge_seconds)
+    far = replace(FACTS, left=40, size="large", similarity="far", gains_after=3, keeps=True)
+    far = replace(far, promising=("last-2", "last-3", "all"), costs={**FACTS.costs, "all": dearer})
+    far = replace(far, epochs=epochs_in_time(far, 3))
+    arms = plan(far).arms
+    everything = next(p for p in arms if p.arm.train == "all")
+    assert everything.status == WILL and everything.unit.seconds <= 0.75 * far.left, "a fold of it fits well"
+    assert everything.unit.seconds + everything.refit.seconds > far.left
+    assert arms[0].arm.train == "last-3"

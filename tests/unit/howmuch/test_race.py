@@ -375,6 +375,17 @@ def test_time_that_no_final_training_fits_into_judges_another_fold():
     assert (run.units, run.kept) == (3, True)
 
 
+@pytest.mark.parametrize(("total", "begun"), [(52, 0), (58, 1), (64, 2)])
+def test_another_rate_never_takes_the_time_of_a_final_training_that_fits(total, begun):
+    """After the first fold of both amounts (26 s) 25 are needed, and six for each rate more of the cheap amount."""
+    world = World(n=200, frozen=0.75, gains={"last-2": 0.15}, seconds={"last-2": 20.0, "last-1": 6.0})
+    plan = world.plan_of([Arm("last-2", 1e-3), Arm("last-1", 1e-3), Arm("last-1", 3e-3), Arm("last-1", 3e-4)])
+    deep = [replace(p, promising=p.arm.train == "last-2", keeps=p.arm.train == "last-2") for p in plan.arms]
+    best, _, *others = start(world, replace(plan, arms=tuple(deep)), world.clock(total), kept=lambda _: True).runs
+    assert best.refit_fits and not best.kept
+    assert sum(run.units > 0 for run in others) == begun
+
+
 def test_nothing_is_kept_that_is_not_at_hand():
     """As after a kill: units are read back, networks are not."""
     world, plan = kept_world()
