@@ -45,11 +45,12 @@ def unseen(photos: Path, lite0: Backbone, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_parts_add_up_to_the_wall_time_of_the_process(unseen: Path, tmp_path: Path) -> None:
+    """Up to when the profile is written: what ending the process takes beside another test is chance."""
     out = tmp_path / "run"
-    began = time.perf_counter()
+    began = time.time()
     done = child("fit", unseen, "--out", out, "--train", "head", "--profile")
-    outside = time.perf_counter() - began
     assert done.code == 0, done.err
+    outside = (out / "profile.json").stat().st_mtime - began
     profile = json.loads((out / "profile.json").read_text())
     add_up(profile)
     assert abs(profile["seconds"] - outside) <= 0.03 * outside + 0.1
