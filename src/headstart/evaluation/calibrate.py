@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,9 @@ IntArray = NDArray[np.integer]
 # cooled again, every picture got the first class (elpv, ten pictures).
 FLATTEST, STEEPEST = 0.01, 1000.0
 SOFTEST = 10.0
+CLOSE = 0.2  # logarithm, within which the slope is nearly a straight line
+NOTHING = 1e-13  # nats of slope
+MOST_STEPS = 40
 
 
 def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
@@ -25,7 +30,7 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     same for all classes have 1.
     The truth is smoothed by 1 / (n + 2) spread over all classes (Platt 1999's targets), so that a head that is right
     on every row is not declared infallible: its confidence stays near the rule of succession.
-    The log-loss is convex in 1 / temperature; its slope is bisected in the log domain. Needs n >= 1 finite rows. Of
+    The log-loss is convex in 1 / temperature; where its slope is zero is found in the log domain. Needs n >= 1 finite rows. Of
     more than four million logits evenly spaced rows are enough for one number.
     """
     if logits.ndim != 2 or labels.shape != (len(logits),) or len(labels) == 0:
@@ -43,16 +48,42 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     spread = top - float(scores.mean())
     if spread <= 0:
         return 1.0
-    low, high = np.log(FLATTEST / spread), np.log(STEEPEST / spread)
-    for _ in range(60):
+
+    def above(log_inverse: float) -> float:
+        weights = np.exp(np.exp(log_inverse) * centred)
+        return float(np.mean(np.einsum("nk,nk->n", weights, centred) / weights.sum(axis=1))) + top - wanted
+
+    return float(np.exp(-_crossing(above, float(np.log(FLATTEST / spread)), float(np.log(STEEPEST / spread)))))
+
+
+def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function is zero, else the end that is nearest to it: halving, then false position (Illinois).
+
+    Bisection alone needs four times as many of its values, each of which is an exponential of every logit.
+    """
+    below, above = rising(low), rising(high)
+    if below >= 0 or above <= 0:
+        return low if below >= 0 else high
+    while high - low > CLOSE:
         middle = 0.5 * (low + high)
-        weights = np.exp(np.exp(middle) * centred)
-        expected = float(np.mean((weights * centred).sum(axis=1) / weights.sum(axis=1))) + top
-        if expected < wanted:
-            low = middle
+        value = rising(middle)
+        if value < 0:
+            low, below = middle, value
         else:
-            high = middle
-    return float(np.exp(-0.5 * (low + high)))
+            high, above = middle, value
+    side = 0
+    for _ in range(MOST_STEPS):
+        at = high - above * (high - low) / (above - below)
+        value = rising(at)
+        if abs(value) <= NOTHING or not low < at < high:
+            return at
+        if value < 0:
+            low, below, above = at, value, above / 2 if side < 0 else above
+            side = -1
+        else:
+            high, above, below = at, value, below / 2 if side > 0 else below
+            side = 1
+    return 0.5 * (low + high)
 
 
 def spacing(n: int, width: int) -> int:

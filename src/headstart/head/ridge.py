@@ -4,23 +4,22 @@ A fold's training covariance is the total minus the fold's own share, so every p
 folds, depth sets and penalties there are. With fewer rows than features the dual (kernel) form is solved instead.
 Penalties are in mean form: minimise |XW + b - Y|^2 / n + penalty |W|^2 (scikit-learn's Ridge: alpha = n * penalty).
 
-The discriminants cost nothing more. With T the cross-covariance of features and targets, S the covariance, P the
-priors on a diagonal and H = T' (S + penalty)^-1 T, Woodbury's identity gives linear discriminant analysis with
-within-class covariance plus penalty: its weights are the ridge weights times (P - H)^-1 (penalised discriminant
-analysis, Hastie 1995).
+Where classes are fewer than features the discriminants cost next to nothing more (`discriminants`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.head.columns import Columns, divisors
+from headstart.head.discriminants import Form, direct
 from headstart.head.linear import LinearHead
 from headstart.head.parallel import each
+from headstart.head.systems import solutions, solve
 from headstart.predictions import blocks
 
 FloatArray = NDArray[np.floating]
@@ -30,7 +29,6 @@ Receiver = Callable[[int, str, int, IntArray, FloatArray], None]
 
 KINDS = ("ridge", "lda")
 TOGETHER = 256  # score columns (penalties x classes) per pass over the held-out rows
-TOGETHER_CELLS = 500_000  # of systems that are solved in one call: 4 MB
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,13 @@ def sums_of(columns: Columns, rows: IntArray, labels: IntArray, n_classes: int) 
     """Sums over `rows` in float64, block by block."""
     d = columns.d
     total, products, by_class = np.zeros(d), np.zeros((d, d)), np.zeros((d, n_classes))
+    rows = rows[np.argsort(labels[rows], kind="stable")]  # so that a block holds few classes
     for positions, block in columns.blocks(rows):
         total += block.sum(axis=0)
         products += block.T @ block
-        by_class += block.T @ one_hot(labels[rows[positions]], n_classes)
+        own = labels[rows[positions]]
+        first, last = own[0], own[-1] + 1
+        by_class[:, first:last] += block.T @ one_hot(own - first, last - first)
     return Sums(len(rows), total, products, by_class, np.bincount(labels[rows], minlength=n_classes).astype(np.float64))
 
 
@@ -97,19 +98,27 @@ def normal_of(sums: Sums, scale: FloatArray, dims: Sequence[int]) -> Normal:
     return Normal(mean, scale, covariance, cross, priors)
 
 
+@dataclass(frozen=True)
+class Grid:
+    """What is cross-validated on a depth set: every penalty with each of the `kinds`."""
+
+    penalties: Sequence[float]
+    kinds: Sequence[str] = KINDS
+
+
 def cross_validate(
     columns: Columns,
     sets: Sequence[DepthSet],
     labels: IntArray,
     n_classes: int,
     folds: IntArray,
-    task: tuple[Sequence[Sequence[float]], Receiver],
+    task: tuple[Sequence[Grid], Receiver],
 ) -> None:
     """Out-of-fold logits of every depth set, kind and penalty, handed over one by one (never all in memory).
 
-    `folds` `(n,)`, -1 = always in training; `task` = (penalties of every set, receiver).
+    `folds` `(n,)`, -1 = always in training; `task` = (the grid of every set, receiver).
     """
-    penalties, receive = task
+    grids, receive = task
     parts = [int(f) for f in np.unique(folds) if f >= 0]
     smallest = min(int(np.sum(folds != f)) for f in parts)
     primal = [i for i, s in enumerate(sets) if len(columns.indices(s.depths)) <= smallest]
@@ -126,7 +135,7 @@ def cross_validate(
             for i in primal:
                 chosen = picked.indices([place[depth] for depth in sets[i].depths])
                 part = part_of(normal, chosen, sets[i].factors_of(columns))
-                _primal(columns.pick(sets[i].depths), part, held, (i, penalties[i], receive), len(labels) - len(held))
+                _primal(columns.pick(sets[i].depths), part, held, (i, grids[i], receive), len(labels) - len(held))
 
         each(in_primal, parts, max(columns.n * picked.d, 2 * picked.d**2))
 
@@ -134,7 +143,7 @@ def cross_validate(
         held, rows = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         targets = one_hot(labels[rows], n_classes)
         for i, kernel in _kernels(columns, {i: sets[i] for i in dual}, rows, held).items():
-            _dual(kernel, targets, (held, i, penalties[i], receive))
+            _dual(kernel, targets, (held, i, grids[i], receive))
 
     if dual:
         each(in_dual, parts, columns.n * columns.d)
@@ -161,35 +170,6 @@ def fit_closed(
     return LinearHead((weights @ turn).T, bias, columns.mean + columns.scale * mean, columns.scale * scale)
 
 
-@dataclass(frozen=True)
-class Form:
-    """What turns centred ridge scores into the logits of a kind; `between` is H of the module's docstring."""
-
-    priors: FloatArray
-    between: FloatArray
-    n: int
-
-    def turn(self, kind: str) -> tuple[FloatArray, FloatArray]:
-        """Matrix `(K, K)` and bias `(K,)`."""
-        if kind == "ridge":
-            return np.eye(len(self.priors)), self.priors
-        # a class with no training row has neither mean nor prior: half a row stands in, its weights stay zero
-        priors = np.maximum(self.priors, 0.5 / self.n)
-        turn = np.linalg.inv(np.diag(priors) - 0.5 * (self.between + self.between.T))
-        own = np.einsum("ij,ji->i", self.between, turn) / priors
-        return turn, np.log(priors) - 0.5 * own
-
-    def logits(self, scores: FloatArray, kind: str) -> FloatArray:
-        """Logits of a kind from centred ridge scores `(m, K)`."""
-        return turned(scores, kind, self.turn(kind))
-
-
-def turned(scores: FloatArray, kind: str, turn: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Logits of a kind from centred ridge scores `(m, K)` and what `Form.turn` gives."""
-    matrix, bias = turn
-    return scores + bias if kind == "ridge" else scores @ matrix + bias
-
-
 def part_of(normal: Normal, chosen: IntArray, factors: FloatArray) -> Normal:
     """The equations of some columns, each standardised column multiplied by its factor."""
     if np.array_equal(chosen, np.arange(len(normal.mean))) and np.all(factors == 1.0):
@@ -201,25 +181,50 @@ def part_of(normal: Normal, chosen: IntArray, factors: FloatArray) -> Normal:
     return Normal(normal.mean[chosen], normal.scale[chosen] / factors, covariance, cross, normal.priors)
 
 
-def _primal(
-    columns: Columns, normal: Normal, held: IntArray, task: tuple[int, Sequence[float], Receiver], n: int
-) -> None:
-    which, penalties, receive = task
+def _primal(columns: Columns, normal: Normal, held: IntArray, task: tuple[int, Grid, Receiver], n: int) -> None:
+    which, grid, receive = task
     k = normal.cross.shape[1]
     together = max(1, TOGETHER // k)
-    for start in range(0, len(penalties), together):
-        solved = list(solutions(normal.covariance, normal.cross, penalties[start : start + together]))
-        weights = np.concatenate(solved, axis=1) / normal.scale[:, None]
-        forms = [Form(normal.priors, normal.cross.T @ solution, n) for solution in solved]
-        turns = {(at, kind): form.turn(kind) for at, form in enumerate(forms) for kind in KINDS}
+    for start in range(0, len(grid.penalties), together):
+        some = grid.penalties[start : start + together]
+        heads, turns = _heads(normal, Grid(some, grid.kinds), n)
+        weights = np.concatenate([head for _, _, head, _ in heads], axis=1) / normal.scale[:, None]
+        offset = np.concatenate([bias for _, _, _, bias in heads]) - normal.mean @ weights
         for rows in blocks(len(held), weights.shape[1]):  # all of many pictures and classes would take gigabytes
-            scores = np.empty((rows.stop - rows.start, weights.shape[1]))
+            logits = np.empty((rows.stop - rows.start, weights.shape[1]))
             for positions, block in columns.blocks(held[rows]):
-                scores[positions] = block @ weights
-            scores -= normal.mean @ weights
-            for (at, kind), turn in turns.items():
-                own = scores[:, at * k : (at + 1) * k]
-                receive(which, kind, start + at, held[rows], turned(own, kind, turn))
+                part = logits[positions[0] : positions[-1] + 1]
+                np.matmul(block, weights, out=part)
+                part += offset
+            for place, (at, kind, _, _) in enumerate(heads):
+                own = logits[:, place * k : (place + 1) * k]
+                if kind in grid.kinds:
+                    receive(which, kind, start + at, held[rows], own)
+                if at in turns:
+                    matrix, bias = turns[at]
+                    receive(which, "lda", start + at, held[rows], own @ matrix + bias)
+
+
+Head = tuple[int, str, FloatArray, FloatArray]  # position of the penalty, kind, weights (d, K) and bias (K,)
+Turns = dict[int, tuple[FloatArray, FloatArray]]  # by position of the penalty: matrix (K, K) and bias (K,)
+
+
+def _heads(normal: Normal, grid: Grid, n: int) -> tuple[list[Head], Turns]:
+    """Heads on centred features and, of few classes, what makes logits of ridge into those of the discriminants."""
+    d, k = normal.cross.shape
+    short = "lda" in grid.kinds and d <= k
+    heads: list[Head] = []
+    turns: Turns = {}
+    if "ridge" in grid.kinds or not short:
+        for at, solution in enumerate(solutions(normal.covariance, normal.cross, grid.penalties)):
+            heads.append((at, "ridge", solution, normal.priors))
+            if "lda" in grid.kinds and not short:
+                matrix, bias = Form(normal.priors, normal.cross.T @ solution, n).turn("lda")
+                turns[at] = matrix, bias - normal.priors @ matrix
+    if short:
+        found = direct(normal.covariance, normal.cross, normal.priors, n, grid.penalties)
+        heads += [(at, "lda", *head) for at, head in enumerate(found)]
+    return heads, turns
 
 
 @dataclass(frozen=True)
@@ -246,14 +251,14 @@ def _kernels(columns: Columns, sets: Mapping[int, DepthSet], rows: IntArray, hel
     return found
 
 
-def _dual(kernel: Kernel, targets: FloatArray, task: tuple[IntArray, int, Sequence[float], Receiver]) -> None:
-    held, which, penalties, receive = task
+def _dual(kernel: Kernel, targets: FloatArray, task: tuple[IntArray, int, Grid, Receiver]) -> None:
+    held, which, grid, receive = task
     priors = targets.mean(axis=0)
     centred = targets - priors
-    for at, dual in enumerate(solutions(kernel.within, centred / len(targets), penalties)):
+    for at, dual in enumerate(solutions(kernel.within, centred / len(targets), grid.penalties)):
         form = Form(priors, centred.T @ (kernel.within @ dual), len(targets))
         scores = kernel.towards @ dual
-        for kind in KINDS:
+        for kind in grid.kinds:
             receive(which, kind, at, held, form.logits(scores, kind))
 
 
@@ -265,25 +270,6 @@ def _standardised(columns: Columns, rows: IntArray, factors: FloatArray) -> tupl
     scale = divisors(deviation, columns.scale, columns.dims) / factors
     X /= scale
     return X, mean, scale
-
-
-def solve(symmetric: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
-    """(symmetric + penalty I)^-1 right."""
-    return next(solutions(symmetric, right, [penalty]))
-
-
-def solutions(symmetric: FloatArray, right: FloatArray, penalties: Sequence[float]) -> Iterator[FloatArray]:
-    """(symmetric + penalty I)^-1 right for each penalty; small systems in one call, which other threads run beside."""
-    # scipy's Cholesky halves a solve of 2,000 unknowns, but its own thread pool fights numpy's: 21 s instead of 0.9 s
-    # for a whole screen of 187 pictures on a busy machine; and importing it takes half a second. One pool, one library.
-    n = len(symmetric)
-    together = max(1, TOGETHER_CELLS // n**2)
-    for start in range(0, len(penalties), together):
-        some = np.asarray(penalties[start : start + together], np.float64)
-        ridged = np.empty((len(some), n, n))
-        ridged[:] = symmetric
-        ridged.reshape(len(some), -1)[:, :: n + 1] += some[:, None]
-        yield from np.linalg.solve(ridged, np.broadcast_to(right, (len(some), *right.shape)))
 
 
 def _minus(total: Sums, part: Sums) -> Sums:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.head.columns import Columns
+from headstart.head.discriminants import Form
 from headstart.head.linear import LinearHead
-from headstart.head.ridge import DepthSet, Form, Normal, Sums, normal_of, one_hot, part_of, solve
+from headstart.head.ridge import DepthSet, Normal, Sums, normal_of, one_hot, part_of
+from headstart.head.systems import solve
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]

@@ -13,7 +13,7 @@ from headstart.head.columns import Columns
 from headstart.head.linear import LinearHead
 from headstart.head.logistic import FINAL_TOLERANCE, PATH_TOLERANCE, Point, fit_logistic, problem_of
 from headstart.head.parallel import each
-from headstart.head.ridge import KINDS, DepthSet, cross_validate, fit_closed
+from headstart.head.ridge import KINDS, DepthSet, Grid, cross_validate, fit_closed
 from headstart.head.space import open_space
 
 FloatArray = NDArray[np.floating]
@@ -98,7 +98,8 @@ def screen(task: Task, sets: Sequence[DepthSet], penalties: Sequence[tuple[float
             if (which, kind) in kept:
                 kept[which, kind][at, repeat, held] = logits
 
-        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (penalties, receive))
+        grids = [Grid(some) for some in penalties]
+        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (grids, receive))
     return [Screened(sets[i], kind, penalties[i], correct[i, kind], kept.get((i, kind))) for i, kind in heads]
 
 
@@ -108,11 +109,10 @@ def closed_logits(task: Task, sets: Sequence[DepthSet], kinds: Sequence[str], pe
     for repeat, folds in enumerate(task.folds):
 
         def receive(which: int, kind: str, at: int, held: IntArray, scores: FloatArray, repeat: int = repeat) -> None:
-            if kind == kinds[which]:
-                logits[which, repeat, held] = scores
+            logits[which, repeat, held] = scores
 
-        grid = [(p,) for p in penalties]
-        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (grid, receive))
+        grids = [Grid((penalty,), (kind,)) for penalty, kind in zip(penalties, kinds, strict=True)]
+        cross_validate(task.columns, sets, task.labels, task.n_classes, folds, (grids, receive))
     return logits
 
 

@@ -66,6 +66,20 @@ def test_a_multiple_has_a_multiple_of_the_temperature(scale):
         assert fit_temperature(scale * logits, labels) == pytest.approx(scale * fit_temperature(logits, labels))
 
 
+@pytest.mark.parametrize(("n", "k", "worth"), [(10, 2, 1.0), (300, 10, 20.0), (60, 40, 0.01), (300, 3, -1.0)])
+def test_it_is_where_the_log_loss_of_smoothed_truth_is_flat(n, k, worth):
+    """Two hundred halvings of its slope, as in the textbook, end at the same number, also at a bound."""
+    logits, labels = drawn(worth, n=n, k=k)
+    target = np.eye(k)[labels] * (1 - 1 / (n + 2)) + 1 / (n + 2) / k
+    spread = logits.max(axis=1).mean() - logits.mean()
+    low, high = calibrate.FLATTEST / spread, calibrate.STEEPEST / spread
+    for _ in range(200):
+        middle = np.sqrt(low * high)
+        slope = ((softmax(logits, 1 / middle) - target) * logits).sum(axis=1).mean()
+        low, high = (middle, high) if slope < 0 else (low, middle)
+    assert fit_temperature(logits, labels) == pytest.approx(1 / middle, rel=1e-9)
+
+
 def test_rows_that_were_never_judged_are_refused():
     with pytest.raises(ValueError, match="never judged"):
         fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from headstart.head.columns import columns_of, divisors
-from headstart.head.ridge import DepthSet, cross_validate, fit_closed
+from headstart.head.ridge import KINDS, DepthSet, Grid, cross_validate, fit_closed
 
 
 def sample(n, dims=(5, 30, 12), k=3, seed=0):
@@ -16,7 +16,8 @@ def sample(n, dims=(5, 30, 12), k=3, seed=0):
     y = np.arange(n) % k
     matrices = [rng.normal(size=(n, d)) * rng.uniform(0.1, 9, d) + rng.normal(size=d) * 4 for d in dims]
     for m in matrices:
-        m[:, : k - 1] += 2.0 * (y[:, None] == np.arange(k - 1))
+        moved = np.arange(min(k - 1, m.shape[1]))
+        m[:, moved] += 2.0 * (y[:, None] == moved)
     return matrices, y, np.random.default_rng(seed + 1).permutation(np.arange(n) % 4)
 
 
@@ -28,13 +29,13 @@ def floored(X, dims):
     return scaler
 
 
-def scores_of(matrices, sets, y, k, folds, penalties):
+def scores_of(matrices, sets, y, k, folds, penalties, kinds=KINDS):
     got = {}
 
     def receive(which, kind, at, held, logits):
         got.setdefault((which, kind, at), np.full((len(y), k), np.nan))[held] = logits
 
-    cross_validate(columns_of(matrices), sets, y, k, folds, ([penalties] * len(sets), receive))
+    cross_validate(columns_of(matrices), sets, y, k, folds, ([Grid(penalties, kinds)] * len(sets), receive))
     return got
 
 
@@ -81,14 +82,14 @@ def test_discriminants_agree_with_scikit_learn_without_shrinkage():
 
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
-@pytest.mark.parametrize("n", [24, 200])
-def test_a_refit_on_the_training_rows_of_a_fold_gives_its_scores(n, kind):
-    matrices, y, folds = sample(n)
-    got = scores_of(matrices, SETS, y, 3, folds, [0.1])
+@pytest.mark.parametrize(("n", "k"), [(24, 3), (200, 3), (200, 8)])  # 8 classes: more than the features of one set
+def test_a_refit_on_the_training_rows_of_a_fold_gives_its_scores(n, k, kind):
+    matrices, y, folds = sample(n, k=k)
+    got = scores_of(matrices, SETS, y, k, folds, [0.1])
     train, held = folds != 0, folds == 0
     for which, depth_set in enumerate(SETS):
         columns = columns_of([matrices[i][train] for i in depth_set.depths])
-        head = fit_closed(columns, y[train], 3, depth_set.factors_of(columns_of(matrices)), kind, 0.1)
+        head = fit_closed(columns, y[train], k, depth_set.factors_of(columns_of(matrices)), kind, 0.1)
         X = np.concatenate([matrices[i][held] for i in depth_set.depths], axis=1)
         np.testing.assert_allclose(head.logits(X), got[which, kind, 0][held], rtol=1e-3, atol=1e-4)
 
@@ -125,11 +126,24 @@ def test_two_rows_are_enough():
     assert list(head.logits(np.array([[0.0, 1.0], [1.0, 1.0]])).argmax(axis=1)) == [0, 1]
 
 
-def test_a_class_absent_from_a_training_side_stays_finite():
-    matrices, y, _ = sample(40, dims=(8,), k=3)
-    folds = np.where(y == 2, 0, 1 + np.arange(40) % 2)
-    for value in scores_of(matrices, [DepthSet((0,), (1.0,))], y, 3, folds, [0.1]).values():
-        assert np.isfinite(value).all()
+@pytest.mark.parametrize("k", [3, 10])  # fewer and more than the features
+def test_a_class_absent_from_a_training_side_stays_finite(k):
+    matrices, y, _ = sample(60, dims=(8,), k=k)
+    folds = np.where(y == 2, 0, 1 + np.arange(60) % 2)
+    for value in scores_of(matrices, [DepthSet((0,), (1.0,))], y, k, folds, [0.1]).values():
+        assert np.isfinite(value).all() and np.abs(value).max() < 1e3
+
+
+@pytest.mark.parametrize("k", [3, 10])
+def test_one_kind_alone_gives_what_both_give(k):
+    matrices, y, folds = sample(80, dims=(8,), k=k)
+    sets = [DepthSet((0,), (1.0,))]
+    both = scores_of(matrices, sets, y, k, folds, [0.1, 1.0])
+    for kind in KINDS:
+        alone = scores_of(matrices, sets, y, k, folds, [0.1, 1.0], kinds=(kind,))
+        assert set(alone) == {key for key in both if key[1] == kind}
+        for key, value in alone.items():
+            np.testing.assert_allclose(value, both[key], atol=1e-9)
 
 
 def test_not_finite_features_are_refused():

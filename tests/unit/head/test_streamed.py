@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from headstart.head.columns import columns_of
-from headstart.head.ridge import KINDS, DepthSet, cross_validate, fit_closed
+from headstart.head.ridge import KINDS, DepthSet, Grid, cross_validate, fit_closed
 from headstart.head.streamed import Block, Variant, held_out, stacked, sums_by_fold
 from headstart.head.streamed_logistic import batch_rows, fit_streamed_logistic
 
@@ -62,7 +62,7 @@ def test_the_same_held_out_logits_as_in_memory():
     def receive(_set, kind, at, held, logits):
         wanted.setdefault((kind, at), np.full((len(labels), K), np.nan))[held] = logits
 
-    cross_validate(columns_of(matrices), [BOTH], labels, K, folds, ([PENALTIES], receive))
+    cross_validate(columns_of(matrices), [BOTH], labels, K, folds, ([Grid(PENALTIES)], receive))
     sums = sums_of_world(matrices, labels, folds)
     variants = [Variant(kind, p) for kind in KINDS for p in PENALTIES]
     heads = [stacked(sums, sums.training(fold), BOTH, variants) for fold in range(FOLDS)]
