@@ -30,8 +30,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     same for all classes have 1.
     The truth is smoothed by 1 / (n + 2) spread over all classes (Platt 1999's targets), so that a head that is right
     on every row is not declared infallible: its confidence stays near the rule of succession.
-    The log-loss is convex in 1 / temperature; where its slope is zero is found in the log domain. Needs n >= 1 finite rows. Of
-    more than four million logits evenly spaced rows are enough for one number.
+    The log-loss is convex in 1 / temperature; where its slope is zero is found in the log domain. Needs n >= 1 finite
+    rows. Of more than four million logits evenly spaced rows are enough for one number.
     """
     if logits.ndim != 2 or labels.shape != (len(logits),) or len(labels) == 0:
         raise ValueError(f"expected (n, K) logits and (n,) labels with n > 0, not {logits.shape} and {labels.shape}")
