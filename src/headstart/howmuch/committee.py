@@ -58,6 +58,18 @@ def candidate_logits(task: Task, candidate: Candidate) -> FloatArray:
     return np.asarray(every[0], np.float32)
 
 
+def averaged_logits(task: Task, candidate: Candidate) -> FloatArray:
+    """The same at its temperature, `(n, K)`: the mean over repeats."""
+    logits = candidate_logits(task, candidate)
+    logits /= np.float32(candidate.temperature)
+    if len(logits) == 1:
+        return np.asarray(logits[0])  # not a second time in memory
+    counts = np.isfinite(logits[:, :, 0]).sum(axis=0)
+    mean = np.full(logits.shape[1:], np.nan, np.float32)
+    mean[counts > 0] = np.nansum(logits[:, counts > 0], axis=0) / counts[counts > 0, None]
+    return mean
+
+
 def _together(columns: Columns, candidate: Candidate, heads: Sequence[LinearHead]) -> LinearHead:
     """One head on the depths of `candidate` whose logits are the mean of its members', each at its temperature."""
     own = columns.pick(candidate.depths)

@@ -45,11 +45,6 @@ def closed_candidates(
     return found
 
 
-def closed_alone(task: Task, names: Sequence[str], screened: Screened, groups: IntArray | None) -> Judged:
-    """One head of the screen, at its best penalty, with its logits."""
-    return _judged(task, names, [screened], groups)[0]
-
-
 def _judged(task: Task, names: Sequence[str], picked: Sequence[Screened], groups: IntArray | None) -> list[Judged]:
     """Heads of the screen, each at its best penalty; those whose logits were not kept in one pass over the folds."""
     started = time.perf_counter()

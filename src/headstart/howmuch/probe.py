@@ -32,10 +32,10 @@ from headstart.howmuch.candidates import (
     penalties_of,
 )
 from headstart.howmuch.choice import Judged, choose, judge_logits
-from headstart.howmuch.committee import candidate_logits, fit_candidate, mean_of
+from headstart.howmuch.committee import averaged_logits, fit_candidate, mean_of
 from headstart.howmuch.corrected_mean import corrected_mean
 from headstart.howmuch.curve import learning_curve
-from headstart.howmuch.finalists import FINALISTS, closed_alone, closed_candidates, ranked
+from headstart.howmuch.finalists import FINALISTS, closed_candidates, ranked
 from headstart.howmuch.screen import (
     Screened,
     Task,
@@ -151,7 +151,7 @@ def probe(
         chosen=chosen,
         reference=reference.candidate,
         head=head,
-        logits=_logits_of(task, depth_names, winner, screened, options),
+        logits=_logits_of(task, winner),
         judged=task.judged,
         learning_curve=curve,
         corrected_top1=corrected.value,
@@ -170,14 +170,7 @@ def out_of_fold(
     `matrices`: one `(n, d_i)` per depth of the candidate, in its order.
     """
     task = Task(columns_of(matrices), np.asarray(labels, np.int64), n_classes, _checked(folds, labels))
-    logits = candidate_logits(task, _side_by_side(candidate))
-    logits /= np.float32(candidate.temperature)
-    if len(logits) == 1:
-        return np.asarray(logits[0])  # not a second time in memory
-    counts = np.isfinite(logits[:, :, 0]).sum(axis=0)
-    mean = np.full(logits.shape[1:], np.nan, np.float32)
-    mean[counts > 0] = np.nansum(logits[:, counts > 0], axis=0) / counts[counts > 0, None]
-    return mean
+    return averaged_logits(task, _side_by_side(candidate))
 
 
 def right_out_of_fold(
@@ -221,15 +214,11 @@ def _side_by_side(candidate: Candidate) -> Candidate:
     return moved(candidate)
 
 
-def _logits_of(
-    task: Task, names: Sequence[str], winner: Judged, screened: Sequence[Screened], options: ProbeOptions
-) -> FloatArray:
+def _logits_of(task: Task, winner: Judged) -> FloatArray:
     """Float32 logits `(n, K)` of the winner, zero where nothing is judged; computed again where none were kept."""
     logits = np.asarray(winner.logits, np.float32)
     if not len(logits):
-        one = winner.candidate
-        own = next(s for s in screened if (s.depth_set, s.kind) == (one.depth_set, one.kind))
-        logits = np.asarray(closed_alone(task, names, own, options.groups).logits, np.float32)
+        logits = averaged_logits(task, winner.candidate)
     logits[~task.judged] = 0  # in place: nobody else reads them any more
     return logits
 
