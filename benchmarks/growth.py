@@ -8,7 +8,7 @@ With the first number of classes every vector is computed; the other numbers fin
 follows differs. The exponent of a phase is the slope of its seconds over pictures, on logarithms: over all numbers of
 pictures, and between the two largest. `n log n` has 1.09 between 20,000 and 100,000. Phases shorter than a second with
 most pictures are not judged. Stopped (or out of `--minutes`), it goes on when it is called again in the same way.
-37 minutes on two cores (AMD EPYC), 4 GB in --work, and a minute to generate each 50,000 pictures.
+23 minutes on two cores (Intel Xeon; 37, AMD EPYC), 4 GB in --work, and a minute to generate each 50,000 pictures.
 """
 
 import math

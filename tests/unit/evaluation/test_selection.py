@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.evaluation import intervals, selection
 from headstart.evaluation.selection import bbc_cv
 
 
@@ -40,3 +41,15 @@ def test_a_single_group_says_nothing_about_new_ones():
     correct = np.ones((2, 10))
     corrected = bbc_cv(correct, correct, np.zeros(10, int))
     assert (corrected.value, corrected.low, corrected.high) == (1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_how_many_draws_are_worked_on_at_once_decides_nothing(monkeypatch, grouped):
+    rng = np.random.default_rng(2)
+    correct = np.stack([rng.random(200) < p for p in (0.7, 0.75, 0.72)]).astype(float)
+    groups = np.arange(200) // 4 if grouped else None
+    whole = bbc_cv(correct, correct, groups)
+    monkeypatch.setattr(intervals, "_BLOCK_CELLS", 7 * 200)  # blocks of seven draws, the last one shorter
+    for cells in (1, 20 * 200):
+        monkeypatch.setattr(selection, "JOINED_CELLS", cells)
+        assert bbc_cv(correct, correct, groups) == whole
