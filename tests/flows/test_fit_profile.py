@@ -45,7 +45,7 @@ def unseen(photos: Path, lite0: Backbone, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_parts_add_up_to_the_wall_time_of_the_process(unseen: Path, tmp_path: Path) -> None:
-    """Up to when the profile is written: what ending the process takes beside another test is chance."""
+    """Up to when the profile is written. Then the process ends: 0.26 s alone, 0.9 where others compute (by hand)."""
     out = tmp_path / "run"
     began = time.time()
     done = child("fit", unseen, "--out", out, "--train", "head", "--profile")
@@ -53,7 +53,7 @@ def test_the_parts_add_up_to_the_wall_time_of_the_process(unseen: Path, tmp_path
     outside = (out / "profile.json").stat().st_mtime - began
     profile = json.loads((out / "profile.json").read_text())
     add_up(profile)
-    assert abs(profile["seconds"] - outside) <= 0.03 * outside + 0.1
+    assert abs(profile["seconds"] - outside) <= 0.01 * outside + 0.1
     parts = profile["parts"]
     assert {"start", "scan", "prepare", "cache", "sort", "probe", "similarity", "write", *PASS} <= set(parts)
     phases = {(row["phase"], row["part"]) for row in profile["rows"]}

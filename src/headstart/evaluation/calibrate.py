@@ -19,7 +19,7 @@ IntArray = NDArray[np.integer]
 FLATTEST, STEEPEST = 0.01, 1000.0
 SOFTEST = 10.0
 CLOSE = 0.2  # logarithm, within which the slope is nearly a straight line
-NOTHING = 1e-13  # nats of slope
+NOTHING = 1e-13  # slope, in shares of the spread: a multiple of the logits is not another problem
 MOST_STEPS = 40
 
 
@@ -51,7 +51,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
 
     def above(log_inverse: float) -> float:
         weights = np.exp(np.exp(log_inverse) * centred)
-        return float(np.mean(np.einsum("nk,nk->n", weights, centred) / weights.sum(axis=1))) + top - wanted
+        mean = float(np.mean(np.einsum("nk,nk->n", weights, centred) / weights.sum(axis=1)))
+        return (mean + top - wanted) / spread
 
     return float(np.exp(-_crossing(above, float(np.log(FLATTEST / spread)), float(np.log(STEEPEST / spread)))))
 

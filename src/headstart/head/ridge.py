@@ -9,7 +9,7 @@ Where classes are fewer than features the discriminants cost next to nothing mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,44 +187,52 @@ def _primal(columns: Columns, normal: Normal, held: IntArray, task: tuple[int, G
     together = max(1, TOGETHER // k)
     for start in range(0, len(grid.penalties), together):
         some = grid.penalties[start : start + together]
-        heads, turns = _heads(normal, Grid(some, grid.kinds), n)
-        weights = np.concatenate([head for _, _, head, _ in heads], axis=1) / normal.scale[:, None]
-        offset = np.concatenate([bias for _, _, _, bias in heads]) - normal.mean @ weights
+        heads = list(_solved(normal, Grid(some, grid.kinds), n))
+        weights = np.concatenate([head.weights for head in heads], axis=1) / normal.scale[:, None]
+        offset = np.concatenate([head.bias for head in heads]) - normal.mean @ weights
         for rows in blocks(len(held), weights.shape[1]):  # all of many pictures and classes would take gigabytes
             logits = np.empty((rows.stop - rows.start, weights.shape[1]))
             for positions, block in columns.blocks(held[rows]):
                 part = logits[positions[0] : positions[-1] + 1]
                 np.matmul(block, weights, out=part)
                 part += offset
-            for place, (at, kind, _, _) in enumerate(heads):
+            for place, head in enumerate(heads):
                 own = logits[:, place * k : (place + 1) * k]
-                if kind in grid.kinds:
-                    receive(which, kind, start + at, held[rows], own)
-                if at in turns:
-                    matrix, bias = turns[at]
-                    receive(which, "lda", start + at, held[rows], own @ matrix + bias)
+                if head.kind in grid.kinds:
+                    receive(which, head.kind, start + head.at, held[rows], own)
+                if head.turn is not None:
+                    matrix, bias = head.turn
+                    receive(which, "lda", start + head.at, held[rows], own @ matrix + bias)
 
 
-Head = tuple[int, str, FloatArray, FloatArray]  # position of the penalty, kind, weights (d, K) and bias (K,)
-Turns = dict[int, tuple[FloatArray, FloatArray]]  # by position of the penalty: matrix (K, K) and bias (K,)
+@dataclass(frozen=True)
+class _Solved:
+    """A head of `kind` at one penalty (its position) on centred features: `weights` `(d, K)`, `bias` `(K,)`.
+
+    `turn`: matrix `(K, K)` and bias `(K,)` that make the logits of ridge into those of the discriminants, or None.
+    """
+
+    at: int
+    kind: str
+    weights: FloatArray
+    bias: FloatArray
+    turn: tuple[FloatArray, FloatArray] | None = None
 
 
-def _heads(normal: Normal, grid: Grid, n: int) -> tuple[list[Head], Turns]:
-    """Heads on centred features and, of few classes, what makes logits of ridge into those of the discriminants."""
+def _solved(normal: Normal, grid: Grid, n: int) -> Iterator[_Solved]:
+    """The heads of a grid; of few classes the discriminants are what ridge turns into, of many they are solved."""
     d, k = normal.cross.shape
-    short = "lda" in grid.kinds and d <= k
-    heads: list[Head] = []
-    turns: Turns = {}
-    if "ridge" in grid.kinds or not short:
-        for at, solution in enumerate(solutions(normal.covariance, normal.cross, grid.penalties)):
-            heads.append((at, "ridge", solution, normal.priors))
-            if "lda" in grid.kinds and not short:
-                matrix, bias = Form(normal.priors, normal.cross.T @ solution, n).turn("lda")
-                turns[at] = matrix, bias - normal.priors @ matrix
-    if short:
+    both = "lda" in grid.kinds and d > k
+    if "ridge" in grid.kinds or both:
+        for at, weights in enumerate(solutions(normal.covariance, normal.cross, grid.penalties)):
+            turn = None
+            if both:
+                matrix, bias = Form(normal.priors, normal.cross.T @ weights, n).turn("lda")
+                turn = matrix, bias - normal.priors @ matrix
+            yield _Solved(at, "ridge", weights, normal.priors, turn)
+    if "lda" in grid.kinds and not both:
         found = direct(normal.covariance, normal.cross, normal.priors, n, grid.penalties)
-        heads += [(at, "lda", *head) for at, head in enumerate(found)]
-    return heads, turns
+        yield from (_Solved(at, "lda", *head) for at, head in enumerate(found))
 
 
 @dataclass(frozen=True)
