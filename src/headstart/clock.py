@@ -30,9 +30,11 @@ class Clock:
         start = time.perf_counter()
         try:
             with self._recorder.inside(phase, OWN.get(phase, phase)):
-                yield
+                try:
+                    yield
+                finally:
+                    give_back()
         finally:
-            give_back()
             self._phases[phase] = self._phases.get(phase, 0.0) + time.perf_counter() - start
 
     def seconds(self) -> dict[str, float]:

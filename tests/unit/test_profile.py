@@ -66,6 +66,17 @@ def test_start_phases_parts_and_what_lies_between(passing: Time) -> None:
     assert [row.core_seconds for row in found.rows] == [7, 0.25, 0, 0, 0, 0, 0, 0]
 
 
+def test_giving_memory_back_belongs_to_the_phase_that_ends(passing: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in its own seconds; not to what lies between phases."""
+    monkeypatch.setattr(clock_module, "give_back", lambda: passing.go(0.25))
+    clock = Clock(Seconds(100.0, 7.0))
+    with clock("scan"):
+        passing.go(0.5)
+    with pytest.raises(ValueError, match="no pictures"), clock("race"):
+        raise ValueError("no pictures")
+    assert seconds(clock.profile()) == {("scan", "scan"): 0.75, ("race", "train"): 0.25}
+
+
 def test_a_pass_is_shared_out_in_wall_seconds_and_leaves_its_phase(passing: Time) -> None:
     clock = Clock()
     with clock("embed"):
